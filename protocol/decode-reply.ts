@@ -1,0 +1,278 @@
+import { isErrorCode, ProtocolError, SkylineError } from './errors.js';
+import {
+  asArray,
+  asBoolean,
+  asInteger,
+  asObject,
+  asString,
+  field,
+  oneOf,
+  optional,
+  unexpected,
+} from './fields.js';
+import type { JsonObject } from './frame.js';
+import type {
+  BackupReply,
+  CheckpointReply,
+  CloseDatabaseReply,
+  DatabaseStatus,
+  ErrorDetails,
+  ExecBatchReply,
+  HelloReply,
+  LockHolder,
+  PingDatabaseReply,
+  PingReply,
+  PrepareForMaintenanceReply,
+  ProgressEvent,
+  ReopenDatabaseReply,
+  ReplaceDatabaseReply,
+  ReplyOf,
+  RequestId,
+  ShutdownReply,
+  StatementResult,
+  StatusReply,
+  WireInt,
+  WireValue,
+} from './messages.js';
+
+/** A frame from the daemon, told apart: an answer to a request, or an event. */
+export type Incoming =
+  | { readonly kind: 'reply'; readonly id: RequestId | undefined; readonly body: JsonObject }
+  | { readonly kind: 'error'; readonly id: RequestId | undefined; readonly error: SkylineError }
+  | { readonly kind: 'progress'; readonly id: RequestId | undefined; readonly event: ProgressEvent }
+  | { readonly kind: 'unknown' };
+
+/**
+ * Tells what a frame from the daemon is. Events of a kind this version does not know are `unknown`, not errors.
+ * @throws ProtocolError `INVALID_REQUEST` when a known kind has a bad field
+ */
+export function decodeIncoming(object: JsonObject): Incoming {
+  const id = replyId(object);
+  const status = field(object, 'status');
+  if (status === 'ok') return { kind: 'reply', id, body: object };
+  if (status === 'error') return { kind: 'error', id, error: decodeError(object) };
+  if (field(object, 'event') === 'progress')
+    return { kind: 'progress', id, event: decodeProgress(object, id) };
+  if (typeof field(object, 'event') === 'string') return { kind: 'unknown' };
+  throw new ProtocolError('PROTOCOL_ERROR', 'The daemon sent a frame that is neither a reply nor an event.');
+}
+
+function replyId(object: JsonObject): RequestId | undefined {
+  const id = field(object, 'id');
+  if (id === undefined || typeof id === 'string' || typeof id === 'number') return id;
+  throw unexpected('id', 'a number or a string', id);
+}
+
+function decodeProgress(object: JsonObject, id: RequestId | undefined): ProgressEvent {
+  return {
+    event: 'progress',
+    ...(id === undefined ? {} : { id }),
+    pages_done: integer(object, 'pages_done'),
+    pages_total: integer(object, 'pages_total'),
+  };
+}
+
+function decodeError(object: JsonObject): SkylineError {
+  const code = text(object, 'code');
+  const details: ErrorDetails = {
+    ...optional(object, 'sqlite_code', asString),
+    ...optional(object, 'statement_index', asInteger),
+    ...optional(object, 'parameter', asParameter),
+    ...optional(object, 'applied', asInteger),
+    ...optional(object, 'limit', asString),
+    ...optional(object, 'limit_value', asInteger),
+    ...optional(object, 'holders', (value, where) => asArray(value, where).map(asHolder)),
+    ...optional(object, 'expected', asInteger),
+    ...optional(object, 'actual', asInteger),
+  };
+  // A newer daemon may know more codes: the message still says what happened.
+  return new SkylineError(isErrorCode(code) ? code : 'INTERNAL', text(object, 'message'), {
+    outcome: oneOf(['not_applied', 'unknown', 'partial'])(field(object, 'outcome'), 'outcome'),
+    retryable: asBoolean(field(object, 'retryable'), 'retryable'),
+    details,
+  });
+}
+
+function asParameter(value: unknown, where: string): number | string {
+  return typeof value === 'string' ? value : asInteger(value, where);
+}
+
+function asHolder(value: unknown): LockHolder {
+  const object = asObject(value, 'holders');
+  return { pid: integer(object, 'pid'), ...optional(object, 'command', asString) };
+}
+
+type ReplyDecoders = { readonly [Name in keyof ReplyOf]: (object: JsonObject) => ReplyOf[Name] };
+
+const decoders: ReplyDecoders = {
+  Hello: (object): HelloReply => {
+    const limits = asObject(field(object, 'limits'), 'limits');
+    return {
+      ...ok(object),
+      protocol: integer(object, 'protocol'),
+      version: text(object, 'version'),
+      pid: integer(object, 'pid'),
+      limits: {
+        max_frame: integer(limits, 'max_frame'),
+        max_statements: integer(limits, 'max_statements'),
+        max_parameters: integer(limits, 'max_parameters'),
+        max_sql_bytes: integer(limits, 'max_sql_bytes'),
+        max_result_bytes: integer(limits, 'max_result_bytes'),
+        max_in_flight: integer(limits, 'max_in_flight'),
+      },
+    };
+  },
+  Ping: (object): PingReply => ({
+    ...ok(object),
+    version: text(object, 'version'),
+    pid: integer(object, 'pid'),
+    uptime_ms: integer(object, 'uptime_ms'),
+  }),
+  PingDatabase: (object): PingDatabaseReply => ({
+    ...ok(object),
+    version: text(object, 'version'),
+    db_path: text(object, 'db_path'),
+    exists: flag(object, 'exists'),
+    state: state(object),
+    ...position(object),
+  }),
+  ExecBatch: (object): ExecBatchReply => ({
+    ...ok(object),
+    ...position(object),
+    rows_affected: integer(object, 'rows_affected'),
+    ...optional(object, 'results', (value, where) => asArray(value, where).map(decodeResult)),
+  }),
+  PrepareForMaintenance: (object): PrepareForMaintenanceReply => ({
+    ...ok(object),
+    checkpointed: yes(object, 'checkpointed'),
+  }),
+  CloseDatabase: (object): CloseDatabaseReply => ({ ...ok(object), closed: yes(object, 'closed') }),
+  ReopenDatabase: (object): ReopenDatabaseReply => ({
+    ...ok(object),
+    ...position(object),
+    reopened: flag(object, 'reopened'),
+  }),
+  ReplaceDatabase: (object): ReplaceDatabaseReply => ({
+    ...ok(object),
+    ...position(object),
+    replaced: yes(object, 'replaced'),
+    backup: text(object, 'backup'),
+  }),
+  Backup: (object): BackupReply => ({
+    ...ok(object),
+    pages: integer(object, 'pages'),
+    bytes: integer(object, 'bytes'),
+  }),
+  Checkpoint: (object): CheckpointReply => ({
+    ...ok(object),
+    log: integer(object, 'log'),
+    checkpointed: integer(object, 'checkpointed'),
+    busy: flag(object, 'busy'),
+  }),
+  Status: (object): StatusReply => ({
+    ...ok(object),
+    version: text(object, 'version'),
+    pid: integer(object, 'pid'),
+    uptime_ms: integer(object, 'uptime_ms'),
+    endpoint: text(object, 'endpoint'),
+    data_dir: text(object, 'data_dir'),
+    state_dir: text(object, 'state_dir'),
+    connections: integer(object, 'connections'),
+    workers: integer(object, 'workers'),
+    requests: integer(object, 'requests'),
+    databases: asArray(field(object, 'databases'), 'databases').map(decodeDatabaseStatus),
+  }),
+  Shutdown: (object): ShutdownReply => ok(object),
+};
+
+/**
+ * The fields of a reply, checked one by one.
+ * @throws ProtocolError `INVALID_REQUEST` when the daemon sent something else than the protocol says
+ */
+export function decodeReply<Name extends keyof ReplyOf>(name: Name, object: JsonObject): ReplyOf[Name] {
+  return decoders[name](object);
+}
+
+function decodeResult(value: unknown): StatementResult {
+  const object = asObject(value, 'results');
+  return {
+    rows_affected: integer(object, 'rows_affected'),
+    ...optional(object, 'last_insert_rowid', asRowid),
+    ...optional(object, 'columns', (columns, where) =>
+      asArray(columns, where).map((column) => asString(column, where)),
+    ),
+    // The cells are checked where they are turned into values: once, not twice.
+    ...optional(object, 'rows', (rows, where) =>
+      asArray(rows, where).map((row) => asArray(row, where) as readonly WireValue[]),
+    ),
+  };
+}
+
+function asRowid(value: unknown, where: string): number | WireInt {
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return value;
+  return { $int: asString(field(asObject(value, where), '$int'), where) };
+}
+
+function decodeDatabaseStatus(value: unknown): DatabaseStatus {
+  const object = asObject(value, 'databases');
+  const counters = asObject(field(object, 'counters'), 'counters');
+  const latency = field(object, 'latency_us');
+  const worker = field(object, 'worker_pid');
+  return {
+    db_path: text(object, 'db_path'),
+    state: state(object),
+    ...position(object),
+    worker_pid: worker === null ? null : asInteger(worker, 'worker_pid'),
+    queue_depth: integer(object, 'queue_depth'),
+    wal_bytes: integer(object, 'wal_bytes'),
+    counters: {
+      batches: integer(counters, 'batches'),
+      failed: integer(counters, 'failed'),
+      commits: integer(counters, 'commits'),
+      checkpoints: integer(counters, 'checkpoints'),
+      worker_restarts: integer(counters, 'worker_restarts'),
+    },
+    latency_us: latency === null ? null : decodeLatency(asObject(latency, 'latency_us')),
+    stale: flag(object, 'stale'),
+  };
+}
+
+function decodeLatency(object: JsonObject): NonNullable<DatabaseStatus['latency_us']> {
+  return {
+    p50: integer(object, 'p50'),
+    p99: integer(object, 'p99'),
+    p999: integer(object, 'p999'),
+    max: integer(object, 'max'),
+  };
+}
+
+function ok(object: JsonObject): { status: 'ok'; id?: RequestId } {
+  const id = replyId(object);
+  return { status: 'ok', ...(id === undefined ? {} : { id }) };
+}
+
+function integer(object: JsonObject, name: string): number {
+  return asInteger(field(object, name), name);
+}
+
+function text(object: JsonObject, name: string): string {
+  return asString(field(object, name), name);
+}
+
+function flag(object: JsonObject, name: string): boolean {
+  return asBoolean(field(object, name), name);
+}
+
+function yes(object: JsonObject, name: string): true {
+  const value = field(object, name);
+  if (value !== true) throw unexpected(name, 'true', value);
+  return value;
+}
+
+function state(object: JsonObject): DatabaseStatus['state'] {
+  return oneOf(['open', 'preparing', 'closed'])(field(object, 'state'), 'state');
+}
+
+function position(object: JsonObject): { rev: number; epoch: number } {
+  return { rev: integer(object, 'rev'), epoch: integer(object, 'epoch') };
+}

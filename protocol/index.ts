@@ -1,0 +1,42 @@
+/** `skylinedb/protocol`: everything a program needs to speak to the daemon by itself. No I/O. */
+
+export { decodeIncoming, decodeReply, type Incoming } from './decode-reply.js';
+export { decodeExecBatch, decodeId, decodeRequest } from './decode-request.js';
+export {
+  isPipe,
+  resolveEndpoint,
+  type Surroundings,
+  stateFolder,
+  userDataFolder,
+  WINDOWS_PIPE,
+} from './endpoint.js';
+export {
+  type ClientErrorCode,
+  codeOf,
+  invalidRequest,
+  isErrorCode,
+  messageOf,
+  ProtocolError,
+  SkylineError,
+  toErrorReply,
+} from './errors.js';
+export {
+  DEFAULT_MAX_FRAME,
+  decodeText,
+  encodeFrame,
+  FrameDecoder,
+  HEADER_BYTES,
+  type JsonObject,
+  parseObject,
+} from './frame.js';
+export * from './messages.js';
+export {
+  cellToJson,
+  decodeCell,
+  decodeParam,
+  encodeValue,
+  real,
+  type SqlBind,
+  type SqlInput,
+  type SqlOutput,
+} from './values.js';

@@ -1,0 +1,362 @@
+/**
+ * The whole protocol, as types. Version 1.
+ *
+ * Who speaks: a client opens the endpoint and sends requests; the daemon answers each with exactly one reply.
+ * Some requests are followed by event frames before their reply (`Backup`, `ReplaceDatabase`: progress).
+ * Both directions carry frames: a u32 little-endian byte length, then that many bytes of UTF-8 JSON (frame.ts).
+ *
+ * Who owes what: the daemon owes one reply per request. A reply carries its request's `id`; replies to requests
+ * with an id may come in any order, requests without one are answered in the order in which they were sent.
+ * Requests for one database on one connection are executed in the order sent. The client owes nothing; it may
+ * hang up at any time. A frame that is no frame is answered by one error, and the connection ends.
+ *
+ * Only types live here. Decoding is in decode-request.ts and decode-reply.ts, values in values.ts.
+ */
+
+/** Protocol version that `Hello` names. */
+export const PROTOCOL_VERSION = 1;
+
+/** A request's identity on its connection: echoed in the reply. */
+export type RequestId = string | number;
+
+// ── Values ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** INTEGER outside ±(2^53−1), in decimal. */
+export interface WireInt {
+  readonly $int: string;
+}
+/** REAL, where a plain number would be read as INTEGER; infinities and negative zero as strings. */
+export interface WireReal {
+  readonly $real: number | 'Infinity' | '-Infinity' | '-0';
+}
+/** BLOB in standard base64 with padding. */
+export interface WireBlob {
+  readonly $blob: string;
+}
+/** One SQLite value as JSON. */
+export type WireValue = null | number | string | boolean | WireInt | WireReal | WireBlob;
+
+/** Parameters by position, or by name (with or without the `:`, `@` or `$`). */
+export type WireParams = readonly WireValue[] | { readonly [name: string]: WireValue };
+
+// ── Requests ────────────────────────────────────────────────────────────────────────────────────────────────
+
+interface RequestBase {
+  readonly id?: RequestId;
+}
+interface DatabaseRequest extends RequestBase {
+  /** Path of the database file; relative ones belong to the daemon's data directory. Default `data.db`. */
+  readonly db?: string;
+}
+
+export interface HelloRequest extends RequestBase {
+  readonly type: 'Hello';
+  readonly protocol: number;
+  readonly client?: { readonly name?: string; readonly pid?: number; readonly version?: string };
+}
+export interface PingRequest extends DatabaseRequest {
+  readonly type: 'Ping';
+}
+/** One SQL statement of a batch. */
+export interface Statement {
+  readonly sql: string;
+  readonly params?: WireParams;
+  /** Many sets of parameters: the statement runs once for each. Excludes `params`. */
+  readonly param_sets?: readonly WireParams[];
+  /** Makes the batch fail with `EXPECTATION_FAILED` unless it holds. */
+  readonly expect?: { readonly rows_affected?: number };
+}
+export interface ExecBatchRequest extends DatabaseRequest {
+  readonly type: 'ExecBatch';
+  readonly stmts: readonly Statement[];
+  /** `atomic` (default): all or nothing. `none`: each statement is its own transaction. */
+  readonly tx?: 'atomic' | 'none';
+  /** On disk before the reply, whatever the daemon's default. */
+  readonly durable?: boolean;
+  /** Compare-and-set: refused unless the database is at this rev (and epoch). */
+  readonly expect_rev?: number;
+  readonly expect_epoch?: number;
+  /** Milliseconds after which the batch is given up. */
+  readonly timeout_ms?: number;
+  /** `false` leaves the per-statement results out. */
+  readonly results?: boolean;
+}
+/** What the router reads of an `ExecBatch`; the statements go to the worker unread. */
+export type ExecBatchEnvelope = Pick<ExecBatchRequest, 'type' | 'id' | 'db' | 'timeout_ms'>;
+export interface PrepareForMaintenanceRequest extends DatabaseRequest {
+  readonly type: 'PrepareForMaintenance';
+  readonly timeout_ms?: number;
+}
+export interface CloseDatabaseRequest extends DatabaseRequest {
+  readonly type: 'CloseDatabase';
+  readonly timeout_ms?: number;
+}
+export interface ReopenDatabaseRequest extends DatabaseRequest {
+  readonly type: 'ReopenDatabase';
+  /** The file may be gone for good: forget that it was closed. */
+  readonly allow_missing?: boolean;
+}
+export interface ReplaceDatabaseRequest extends DatabaseRequest {
+  readonly type: 'ReplaceDatabase';
+  /** The file with the new contents. It is copied, never moved or changed. */
+  readonly from: string;
+  readonly timeout_ms?: number;
+}
+export interface BackupRequest extends DatabaseRequest {
+  readonly type: 'Backup';
+  readonly to: string;
+  /** Replace `to` if it exists. */
+  readonly overwrite?: boolean;
+}
+/** See https://sqlite.org/pragma.html#pragma_wal_checkpoint */
+export type CheckpointMode = 'passive' | 'full' | 'restart' | 'truncate';
+export interface CheckpointRequest extends DatabaseRequest {
+  readonly type: 'Checkpoint';
+  readonly mode?: CheckpointMode;
+}
+export interface StatusRequest extends DatabaseRequest {
+  readonly type: 'Status';
+}
+export interface ShutdownRequest extends RequestBase {
+  readonly type: 'Shutdown';
+}
+
+export type Request =
+  | HelloRequest
+  | PingRequest
+  | ExecBatchRequest
+  | PrepareForMaintenanceRequest
+  | CloseDatabaseRequest
+  | ReopenDatabaseRequest
+  | ReplaceDatabaseRequest
+  | BackupRequest
+  | CheckpointRequest
+  | StatusRequest
+  | ShutdownRequest;
+
+export type RequestType = Request['type'];
+
+/** A request as the router sees it. */
+export type RoutedRequest = Exclude<Request, ExecBatchRequest> | ExecBatchEnvelope;
+
+// ── Replies ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+interface ReplyBase {
+  readonly status: 'ok';
+  readonly id?: RequestId;
+}
+
+/** What the daemon accepts at most. Over a limit, the error names it. */
+export interface Limits {
+  /** Bytes of one frame, both directions. */
+  readonly max_frame: number;
+  readonly max_statements: number;
+  readonly max_parameters: number;
+  readonly max_sql_bytes: number;
+  readonly max_result_bytes: number;
+  /** Requests that one connection may have unanswered before the daemon stops reading from it. */
+  readonly max_in_flight: number;
+}
+export interface HelloReply extends ReplyBase {
+  readonly protocol: number;
+  readonly version: string;
+  readonly pid: number;
+  readonly limits: Limits;
+}
+export interface PingReply extends ReplyBase {
+  readonly version: string;
+  readonly pid: number;
+  readonly uptime_ms: number;
+}
+/** Where a database stands in its maintenance cycle. */
+export type DatabaseState = 'open' | 'preparing' | 'closed';
+export interface PingDatabaseReply extends ReplyBase {
+  readonly version: string;
+  readonly db_path: string;
+  readonly exists: boolean;
+  readonly state: DatabaseState;
+  readonly rev: number;
+  readonly epoch: number;
+}
+export interface StatementResult {
+  readonly rows_affected: number;
+  /** Present when the statement inserted at least one row. A {@link WireInt} beyond ±(2^53−1). */
+  readonly last_insert_rowid?: number | WireInt;
+  readonly columns?: readonly string[];
+  readonly rows?: readonly (readonly WireValue[])[];
+}
+export interface ExecBatchReply extends ReplyBase {
+  readonly rev: number;
+  readonly epoch: number;
+  readonly rows_affected: number;
+  /** One per statement; left out when the request said `results: false`. */
+  readonly results?: readonly StatementResult[];
+}
+export interface PrepareForMaintenanceReply extends ReplyBase {
+  readonly checkpointed: true;
+}
+export interface CloseDatabaseReply extends ReplyBase {
+  readonly closed: true;
+}
+export interface ReopenDatabaseReply extends ReplyBase {
+  readonly reopened: boolean;
+  readonly rev: number;
+  readonly epoch: number;
+}
+export interface ReplaceDatabaseReply extends ReplyBase {
+  readonly replaced: true;
+  readonly rev: number;
+  readonly epoch: number;
+  /** Where the old file is kept. */
+  readonly backup: string;
+}
+export interface BackupReply extends ReplyBase {
+  readonly pages: number;
+  readonly bytes: number;
+}
+export interface CheckpointReply extends ReplyBase {
+  /** Frames in the WAL. */
+  readonly log: number;
+  /** Frames of it that are in the main file. */
+  readonly checkpointed: number;
+  /** True when a reader or a writer kept the checkpoint from finishing. */
+  readonly busy: boolean;
+}
+export interface DatabaseStatus {
+  readonly db_path: string;
+  readonly state: DatabaseState;
+  readonly rev: number;
+  readonly epoch: number;
+  /** null while no worker serves it. */
+  readonly worker_pid: number | null;
+  /** Batches accepted and not yet answered. */
+  readonly queue_depth: number;
+  readonly wal_bytes: number;
+  readonly counters: {
+    readonly batches: number;
+    readonly failed: number;
+    readonly commits: number;
+    readonly checkpoints: number;
+    readonly worker_restarts: number;
+  };
+  /** From a batch's arrival at the worker to its answer; null before the first. */
+  readonly latency_us: {
+    readonly p50: number;
+    readonly p99: number;
+    readonly p999: number;
+    readonly max: number;
+  } | null;
+  /** True when the worker was too busy to answer and the figures are the last known ones. */
+  readonly stale: boolean;
+}
+export interface StatusReply extends ReplyBase {
+  readonly version: string;
+  readonly pid: number;
+  readonly uptime_ms: number;
+  readonly endpoint: string;
+  readonly data_dir: string;
+  readonly state_dir: string;
+  readonly connections: number;
+  readonly workers: number;
+  readonly requests: number;
+  readonly databases: readonly DatabaseStatus[];
+}
+export interface ShutdownReply extends ReplyBase {}
+
+/** The reply that belongs to each request. */
+export interface ReplyOf {
+  Hello: HelloReply;
+  Ping: PingReply;
+  PingDatabase: PingDatabaseReply;
+  ExecBatch: ExecBatchReply;
+  PrepareForMaintenance: PrepareForMaintenanceReply;
+  CloseDatabase: CloseDatabaseReply;
+  ReopenDatabase: ReopenDatabaseReply;
+  ReplaceDatabase: ReplaceDatabaseReply;
+  Backup: BackupReply;
+  Checkpoint: CheckpointReply;
+  Status: StatusReply;
+  Shutdown: ShutdownReply;
+}
+
+// ── Events ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Sent while a `Backup` or a `ReplaceDatabase` copies, before its reply; `id` is the request's. */
+export interface ProgressEvent {
+  readonly event: 'progress';
+  readonly id?: RequestId;
+  readonly pages_done: number;
+  readonly pages_total: number;
+}
+
+// ── Errors ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Programs match these; the message is for people. */
+export const ERROR_CODES = [
+  'PROTOCOL_ERROR',
+  'FRAME_TOO_LARGE',
+  'INVALID_REQUEST',
+  'VERSION_MISMATCH',
+  'DATABASE_NOT_FOUND',
+  'DATABASE_NOT_ALLOWED',
+  'NOT_A_DATABASE',
+  'DATABASE_CORRUPT',
+  'DATABASE_READONLY',
+  'DATABASE_PREPARING',
+  'DATABASE_CLOSED',
+  'SQL_ERROR',
+  'STATEMENT_NOT_ALLOWED',
+  'EXPECTATION_FAILED',
+  'BUSY',
+  'CHECKPOINT_BUSY',
+  'DISK_FULL',
+  'IO_ERROR',
+  'TIMEOUT',
+  'QUEUE_FULL',
+  'WORKER_CRASHED',
+  'RESULT_TOO_LARGE',
+  'SESSION_CONFLICT',
+  'SHUTTING_DOWN',
+  'INTERNAL',
+] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/**
+ * What became of the request: nothing of it was applied, part of it was (`tx: "none"`), or the daemon cannot know.
+ */
+export type Outcome = 'not_applied' | 'unknown' | 'partial';
+
+/** A process that stands in the way. */
+export interface LockHolder {
+  readonly pid: number;
+  /** Its command line, where the system tells. */
+  readonly command?: string;
+}
+
+export interface ErrorDetails {
+  /** SQLite's extended result code, such as `SQLITE_CONSTRAINT_UNIQUE`. */
+  readonly sqlite_code?: string;
+  /** Which statement of the batch, from 0. */
+  readonly statement_index?: number;
+  /** Which parameter of the statement: its position from 0, or its name. */
+  readonly parameter?: number | string;
+  /** With `partial`: how many statements were applied. */
+  readonly applied?: number;
+  /** The limit that was passed, by its name in `Hello`'s limits. */
+  readonly limit?: string;
+  readonly limit_value?: number;
+  /** With `CHECKPOINT_BUSY` and `BUSY`: who holds the lock, where the system tells. */
+  readonly holders?: readonly LockHolder[];
+  /** With `EXPECTATION_FAILED`. */
+  readonly expected?: number;
+  readonly actual?: number;
+}
+
+export interface ErrorReply extends ErrorDetails {
+  readonly status: 'error';
+  readonly id?: RequestId;
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly retryable: boolean;
+  readonly outcome: Outcome;
+}
