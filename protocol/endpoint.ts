@@ -1,4 +1,4 @@
-import { join, resolve, win32 } from 'node:path';
+import { posix, win32 } from 'node:path';
 import { SkylineError } from './errors.js';
 
 /**

@@ -1,0 +1,218 @@
+import type { Socket } from 'node:net';
+import { toErrorReply } from '../protocol/errors.js';
+import { FrameDecoder, HEADER_BYTES } from '../protocol/frame.js';
+import type { Limits, RequestId } from '../protocol/messages.js';
+import type { ByteStream } from '../protocol/transport/node-ipc.js';
+
+/** The place of one request's answer. Requests without an id are answered in the order in which they came. */
+export interface Slot {
+  readonly id: RequestId | undefined;
+  readonly bytes: number;
+  /** What is to be written for it, while an earlier one without an id has no answer yet. */
+  readonly held: { payload: Buffer; onFlushed: (() => void) | undefined }[];
+  done: boolean;
+}
+
+/** Bytes that may wait to be written to a client before nothing more is read from it. */
+const OUTPUT_MARK = 1024 * 1024;
+
+export interface ConnectionHooks {
+  /** One frame's payload. Whatever it throws ends the connection with an error frame. */
+  frame(payload: Buffer): void;
+  closed(): void;
+}
+
+/**
+ * One client's connection: frames in, answers out, in the order that the protocol promises. Reads only while the client
+ * takes its answers and has not too much in flight, so that no client can fill the daemon's memory.
+ */
+export class ClientConnection {
+  readonly lane: number;
+  readonly #socket: Socket;
+  readonly #limits: Limits;
+  readonly #hooks: ConnectionHooks;
+  readonly #decoder: FrameDecoder;
+  /** Requests without an id that have no complete answer yet, oldest first. */
+  readonly #ordered: Slot[] = [];
+  #inFlight = 0;
+  #inFlightBytes = 0;
+  #paused = false;
+  #pumping = false;
+  #corked = false;
+  /** The client has sent all it will send. */
+  #ended = false;
+  #closed = false;
+  /** The stream cannot be understood any more: the last frame to send. */
+  #fatal: Buffer | null = null;
+
+  constructor(lane: number, stream: ByteStream, limits: Limits, hooks: ConnectionHooks) {
+    this.lane = lane;
+    this.#socket = stream.socket;
+    this.#limits = limits;
+    this.#hooks = hooks;
+    this.#decoder = new FrameDecoder(limits.max_frame);
+    // A client may end its side after its last request and still get the answers.
+    this.#socket.allowHalfOpen = true;
+    stream.onData((chunk) => {
+      this.#decoder.push(chunk);
+      this.#pump();
+    });
+    this.#socket.on('drain', () => this.#pump());
+    this.#socket.on('end', () => {
+      this.#ended = true;
+      this.#endWhenDone();
+    });
+    this.#socket.on('close', () => this.#end());
+  }
+
+  /** Requests without a complete answer. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  get open(): boolean {
+    return !this.#closed;
+  }
+
+  /** Opens the place of an answer. */
+  accept(id: RequestId | undefined, bytes: number): Slot {
+    const slot: Slot = { id, bytes, held: [], done: false };
+    this.#inFlight += 1;
+    this.#inFlightBytes += bytes;
+    if (id === undefined) this.#ordered.push(slot);
+    return slot;
+  }
+
+  /** Sends an event frame before the request's answer. */
+  event(slot: Slot, payload: Buffer): void {
+    this.#put(slot, payload, undefined);
+  }
+
+  /**
+   * Sends the answer.
+   * @param onFlushed called when its bytes have left for the client, or the client has gone
+   */
+  answer(slot: Slot, payload: Buffer, onFlushed?: () => void): void {
+    if (slot.done) return;
+    this.#put(slot, payload, onFlushed);
+    slot.done = true;
+    this.#inFlight -= 1;
+    this.#inFlightBytes -= slot.bytes;
+    this.#release();
+    this.#pump();
+    this.#endWhenDone();
+  }
+
+  answerJson(slot: Slot, reply: object): void {
+    this.answer(slot, Buffer.from(JSON.stringify(reply)));
+  }
+
+  answerError(slot: Slot, error: unknown): void {
+    this.answerJson(slot, toErrorReply(error, slot.id));
+  }
+
+  /** Ends the connection when everything that was accepted is answered. */
+  finish(): void {
+    this.#ended = true;
+    this.#endWhenDone();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  #put(slot: Slot, payload: Buffer, onFlushed: (() => void) | undefined): void {
+    if (slot.id === undefined && this.#ordered[0] !== slot) slot.held.push({ payload, onFlushed });
+    else this.#write(payload, onFlushed);
+  }
+
+  /** Writes what had to wait for the oldest answer without an id. */
+  #release(): void {
+    for (;;) {
+      const first = this.#ordered[0];
+      if (first === undefined) return;
+      for (const { payload, onFlushed } of first.held.splice(0)) this.#write(payload, onFlushed);
+      if (!first.done) return;
+      this.#ordered.shift();
+    }
+  }
+
+  #write(payload: Buffer, onFlushed: (() => void) | undefined): void {
+    if (this.#closed || !this.#socket.writable) {
+      onFlushed?.();
+      return;
+    }
+    if (!this.#corked) {
+      // All answers of this turn leave in one system call.
+      this.#corked = true;
+      this.#socket.cork();
+      setImmediate(() => {
+        this.#corked = false;
+        this.#socket.uncork();
+      });
+    }
+    const header = Buffer.allocUnsafe(HEADER_BYTES);
+    header.writeUInt32LE(payload.length, 0);
+    this.#socket.write(header);
+    this.#socket.write(payload, onFlushed === undefined ? undefined : () => onFlushed());
+  }
+
+  /** Takes frames as long as there is room for them. */
+  #pump(): void {
+    if (this.#pumping || this.#fatal !== null || this.#closed) return;
+    this.#pumping = true;
+    try {
+      while (this.#hasRoom()) {
+        const payload = this.#decoder.next();
+        if (payload === null) break;
+        this.#hooks.frame(payload);
+      }
+    } catch (error) {
+      this.#fatal = Buffer.from(JSON.stringify(toErrorReply(error)));
+      this.#socket.pause();
+      this.#paused = true;
+    } finally {
+      this.#pumping = false;
+    }
+    this.#endWhenDone();
+    this.#flow();
+  }
+
+  #hasRoom(): boolean {
+    return (
+      this.#inFlight < this.#limits.max_in_flight &&
+      this.#inFlightBytes <= 2 * this.#limits.max_frame &&
+      this.#socket.writableLength <= OUTPUT_MARK
+    );
+  }
+
+  #flow(): void {
+    if (this.#fatal !== null || this.#closed) return;
+    const pause = !this.#hasRoom();
+    if (pause === this.#paused) return;
+    this.#paused = pause;
+    if (pause) this.#socket.pause();
+    else this.#socket.resume();
+  }
+
+  #endWhenDone(): void {
+    if (this.#inFlight > 0 || this.#closed || this.#pumping) return;
+    if (this.#fatal !== null) {
+      this.#write(this.#fatal, undefined);
+      this.#stop();
+    } else if (this.#ended) this.#stop();
+  }
+
+  /** Everything is answered: our side ends. What the client still sends is thrown away. */
+  #stop(): void {
+    if (this.#socket.writableEnded) return;
+    this.#socket.resume();
+    this.#socket.end(() => this.#socket.destroy());
+  }
+
+  #end(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#hooks.closed();
+  }
+}

@@ -1,0 +1,177 @@
+import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { isPipe } from '../protocol/endpoint.js';
+import { codeOf, messageOf, SkylineError } from '../protocol/errors.js';
+import { connect, type Listener, serve } from '../protocol/transport/node-ipc.js';
+import { ensureSocketFolder } from '../protocol/transport/socket-folder.js';
+import type { Config } from './config.js';
+import { Databases } from './databases.js';
+import type { Logger } from './log.js';
+import { Maintenance } from './maintenance.js';
+import { MaintenanceRecords } from './maintenance-records.js';
+import { Router } from './router.js';
+import { KernelLock } from './worker/kernel-lock.js';
+import { WorkerPool } from './worker-pool.js';
+
+/** The daemon's life. One edge each, in this order. */
+type DaemonState = 'starting' | 'serving' | 'draining' | 'stopped';
+
+/** Milliseconds that a client may take to read its last answers when the daemon leaves. */
+const GOODBYE_MS = 2_000;
+
+/** One daemon: its endpoint, its lock, its router. */
+export class Daemon {
+  readonly #config: Config;
+  readonly #log: Logger;
+  readonly #databases: Databases;
+  readonly #maintenance: Maintenance;
+  readonly #records: MaintenanceRecords;
+  readonly #pool: WorkerPool;
+  readonly #router: Router;
+  readonly #onStopped: () => void;
+  #state: DaemonState = 'starting';
+  #lock: KernelLock | null = null;
+  #listener: Listener | null = null;
+  #draining: Promise<void> | null = null;
+  #idleTimer: NodeJS.Timeout | undefined;
+
+  /** @param onStopped when nothing is left to do: the process may exit */
+  constructor(config: Config, log: Logger, onStopped: () => void) {
+    this.#config = config;
+    this.#log = log;
+    this.#onStopped = onStopped;
+    this.#records = new MaintenanceRecords(config.stateDir);
+    this.#pool = new WorkerPool(config.maxWorkers);
+    this.#databases = new Databases({ config, pool: this.#pool, records: this.#records, log });
+    this.#maintenance = new Maintenance(this.#records, log);
+    this.#router = new Router(config, this.#databases, this.#maintenance, log, {
+      shutdown: (reason) => this.shutdown(reason),
+      activity: () => this.#watchIdle(),
+    });
+  }
+
+  /**
+   * Takes the endpoint's lock and listens.
+   * @throws SkylineError when another daemon has the endpoint, or it cannot be used
+   */
+  async start(): Promise<void> {
+    const { endpoint } = this.#config;
+    ensureSocketFolder(endpoint, process.getuid?.() ?? -1);
+    mkdirSync(this.#config.stateDir, { recursive: true, mode: 0o700 });
+    mkdirSync(this.#config.dataDir, { recursive: true, mode: 0o700 });
+    this.#lock = takeLock(endpoint, this.#config.stateDir);
+    try {
+      await removeDeadSocket(endpoint);
+      this.#listener = await listen(endpoint, (stream) => this.#router.connect(stream));
+      if (!isPipe(endpoint)) chmodSync(endpoint, 0o600);
+    } catch (error) {
+      this.#lock.release();
+      throw startFailure(endpoint, error);
+    }
+    this.#state = 'serving';
+    this.#log.info({ endpoint, data: this.#config.dataDir }, 'listening');
+    for (const record of this.#records.all()) {
+      if (record.state === 'replacing') void this.#maintenance.recover(record, this.#databases.at(record.db));
+    }
+    this.#watchIdle();
+  }
+
+  /** Finishes what was accepted, closes everything and leaves. Resolves when only the goodbyes are left. */
+  shutdown(reason: string): Promise<void> {
+    this.#draining ??= this.#drain(reason);
+    return this.#draining;
+  }
+
+  async #drain(reason: string): Promise<void> {
+    if (this.#state === 'starting') await new Promise(setImmediate);
+    this.#state = 'draining';
+    clearTimeout(this.#idleTimer);
+    this.#log.info({ reason }, 'shutting down');
+    this.#router.refuse();
+    const databases = this.#databases.all();
+    // Each worker is told to close behind what it has; a worker that starts meanwhile is waited for.
+    await until(() => databases.every((database) => database.idle));
+    await Promise.allSettled(databases.map((database) => database.closeWorker()));
+    // From here on the endpoint is free: whoever asked gets the answer when the next daemon could start.
+    await this.#listener?.close();
+    this.#lock?.release();
+    setImmediate(() => void this.#goodbye());
+  }
+
+  async #goodbye(): Promise<void> {
+    this.#router.disconnect();
+    const end = performance.now() + GOODBYE_MS;
+    await until(() => this.#router.connections === 0 || performance.now() > end);
+    this.#router.destroy();
+    this.#state = 'stopped';
+    this.#log.info('stopped');
+    this.#onStopped();
+  }
+
+  /** Sets the clock for leaving when there is neither client nor worker. */
+  #watchIdle(): void {
+    if (this.#config.idleTimeoutMs === 0 || this.#state !== 'serving') return;
+    clearTimeout(this.#idleTimer);
+    if (this.#router.connections > 0) return;
+    this.#idleTimer = setTimeout(() => {
+      if (this.#router.connections > 0 || this.#pool.size > 0) this.#watchIdle();
+      else void this.shutdown('idle');
+    }, this.#config.idleTimeoutMs);
+  }
+}
+
+/** One daemon per endpoint: decided by a lock that the kernel holds while the process lives. */
+function takeLock(endpoint: string, stateDir: string): KernelLock {
+  // A pipe has no folder: its lock lives in the user's state folder.
+  const path = isPipe(endpoint)
+    ? join(stateDir, `${endpoint.replace(/^.*\\/, '')}.lock`)
+    : `${endpoint}.lock`;
+  const lock = KernelLock.acquire(path, { pid: process.pid, routerPid: process.pid, endpoint });
+  if (lock instanceof KernelLock) return lock;
+  const who = lock.owner === null ? '' : ` (pid ${lock.owner.pid})`;
+  throw new SkylineError(
+    'NO_DAEMON',
+    `Another daemon instance is already running${who} at ${endpoint}. Use that one, end it with "skylinedb-cli shutdown", or choose another --socket.`,
+  );
+}
+
+/** After kill -9 the socket's file remains. Only the holder of the lock may remove it, and only if nobody answers there. */
+async function removeDeadSocket(endpoint: string): Promise<void> {
+  if (isPipe(endpoint)) return;
+  try {
+    const stream = await connect(endpoint, 1_000);
+    stream.socket.destroy();
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === 'ECONNREFUSED') rmSync(endpoint, { force: true });
+    if (code === 'ECONNREFUSED' || code === 'ENOENT') return;
+    throw error;
+  }
+  throw new SkylineError(
+    'NO_DAEMON',
+    `Something else listens at ${endpoint}. End it, or choose another --socket.`,
+  );
+}
+
+/** The socket is never open to others, not even for the moment before chmod. */
+async function listen(endpoint: string, onConnection: Parameters<typeof serve>[1]): Promise<Listener> {
+  const before = process.umask(0o177);
+  try {
+    return await serve(endpoint, onConnection);
+  } finally {
+    process.umask(before);
+  }
+}
+
+function startFailure(endpoint: string, error: unknown): SkylineError {
+  if (error instanceof SkylineError) return error;
+  return new SkylineError(
+    'NO_DAEMON',
+    `The daemon cannot listen at ${endpoint} in ${dirname(endpoint)}: ${messageOf(error)}. Choose another place with --socket.`,
+    { cause: error },
+  );
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}

@@ -1,0 +1,84 @@
+import { realpathSync } from 'node:fs';
+import { type DatabaseContext, RoutedDatabase } from './database.js';
+import { canonicalPath, checkRoots, lookAt, sameFile, spellingOf } from './identity.js';
+
+/** Names and databases remembered; the ones longest unused are forgotten first. */
+const MAX_REMEMBERED = 10_000;
+
+/**
+ * Which database a name means. One file is one database, whatever the spelling. A known spelling costs one `stat`, which
+ * also shows a file that was replaced, deleted or linked meanwhile.
+ */
+export class Databases {
+  readonly #context: DatabaseContext;
+  readonly #roots: readonly string[];
+  readonly #byPath = new Map<string, RoutedDatabase>();
+  readonly #bySpelling = new Map<string, RoutedDatabase>();
+
+  constructor(context: DatabaseContext) {
+    this.#context = context;
+    this.#roots = context.config.roots.map(realOf);
+  }
+
+  /**
+   * @param db a request's `db`
+   * @throws SkylineError `DATABASE_NOT_FOUND` (no folder), `DATABASE_NOT_ALLOWED`, `INVALID_REQUEST`
+   */
+  resolve(db: string | undefined): RoutedDatabase {
+    const spelling = spellingOf(db, this.#context.config.dataDir);
+    const found = lookAt(spelling);
+    const known = this.#bySpelling.get(spelling);
+    if (known !== undefined && found !== undefined && sameFile(known.fileId, found)) return known;
+    const path = canonicalPath(spelling);
+    checkRoots(path, this.#roots);
+    const database = this.at(path);
+    database.look(found);
+    this.#bySpelling.set(spelling, database);
+    return database;
+  }
+
+  /** @param path of another file that a request names, such as a backup's */
+  checkFile(path: string): string {
+    const canonical = canonicalPath(spellingOf(path, this.#context.config.dataDir));
+    checkRoots(canonical, this.#roots);
+    return canonical;
+  }
+
+  /** The database with this true path. */
+  at(path: string): RoutedDatabase {
+    let database = this.#byPath.get(path);
+    if (database === undefined) {
+      if (this.#byPath.size >= MAX_REMEMBERED) this.#forget();
+      database = new RoutedDatabase(path, this.#context);
+      this.#byPath.set(path, database);
+    }
+    return database;
+  }
+
+  /** Whether a database of this path is being served. */
+  find(path: string): RoutedDatabase | undefined {
+    return this.#byPath.get(path);
+  }
+
+  all(): RoutedDatabase[] {
+    return [...this.#byPath.values()];
+  }
+
+  #forget(): void {
+    const old = this.all()
+      .filter((database) => database.forgettable)
+      .sort((one, other) => one.lastUsed - other.lastUsed)
+      .slice(0, MAX_REMEMBERED / 2);
+    for (const database of old) this.#byPath.delete(database.path);
+    this.#bySpelling.clear();
+  }
+}
+
+function realOf(folder: string): string {
+  try {
+    return realpathSync.native(folder);
+  } catch {
+    // Made later, perhaps: until then nothing lies below it.
+    return folder;
+  }
+}

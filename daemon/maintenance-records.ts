@@ -1,0 +1,125 @@
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { codeOf } from '../protocol/errors.js';
+import type { Position } from './worker/link.js';
+
+/** What a file was when it was closed: if all of it is the same, nobody has touched it. */
+export interface FileFacts {
+  readonly dev: string;
+  readonly ino: string;
+  readonly size: string;
+  readonly mtimeNs: string;
+}
+
+/** Written when a database is closed or being replaced; gone when it is open. Outlives every process. */
+export interface MaintenanceRecord {
+  readonly db: string;
+  readonly state: 'closed' | 'replacing';
+  readonly since: string;
+  /** Where the database stood. */
+  readonly known: Position | null;
+  readonly file: FileFacts | null;
+  /** While replacing: where the copy waits and where the old file will be kept. */
+  readonly staged?: string;
+  readonly backup?: string;
+}
+
+/**
+ * The maintenance records: one small file per database in the state folder, written by the router alone. Which name
+ * belongs to which database is decided by the hash of its path, since paths can be longer than file names.
+ */
+export class MaintenanceRecords {
+  readonly #folder: string;
+
+  constructor(stateDir: string) {
+    this.#folder = join(stateDir, 'maintenance');
+  }
+
+  read(db: string): MaintenanceRecord | null {
+    return this.#load(this.#path(db));
+  }
+
+  all(): MaintenanceRecord[] {
+    try {
+      return readdirSync(this.#folder)
+        .filter((name) => name.endsWith('.json'))
+        .map((name) => this.#load(join(this.#folder, name)))
+        .filter((record) => record !== null);
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return [];
+      throw error;
+    }
+  }
+
+  /** On disk when this returns: a record that a power cut takes back would open a closed database. */
+  write(record: MaintenanceRecord): void {
+    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+    const path = this.#path(record.db);
+    const fresh = `${path}.${process.pid}.new`;
+    writeFileSync(fresh, `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600, flush: true });
+    renameSync(fresh, path);
+    syncFolder(path);
+  }
+
+  remove(db: string): void {
+    const path = this.#path(db);
+    rmSync(path, { force: true });
+    syncFolder(path);
+  }
+
+  #path(db: string): string {
+    return join(this.#folder, `${createHash('sha256').update(db).digest('hex').slice(0, 32)}.json`);
+  }
+
+  #load(path: string): MaintenanceRecord | null {
+    let text: string;
+    try {
+      text = readFileSync(path, 'utf8');
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return null;
+      throw error;
+    }
+    return JSON.parse(text) as MaintenanceRecord;
+  }
+}
+
+/** The facts to compare later; null when there is no file. */
+export function factsOf(path: string): FileFacts | null {
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+  if (stat === undefined) return null;
+  return { dev: `${stat.dev}`, ino: `${stat.ino}`, size: `${stat.size}`, mtimeNs: `${stat.mtimeNs}` };
+}
+
+export function sameFacts(one: FileFacts | null, other: FileFacts | null): boolean {
+  if (one === null || other === null) return one === other;
+  return (
+    one.dev === other.dev && one.ino === other.ino && one.size === other.size && one.mtimeNs === other.mtimeNs
+  );
+}
+
+function syncFolder(path: string): void {
+  let fd: number;
+  try {
+    fd = openSync(dirname(path), 'r');
+  } catch {
+    // Windows cannot open folders, and needs not.
+    return;
+  }
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,251 @@
+import { existsSync, renameSync } from 'node:fs';
+import { messageOf, never, SkylineError } from '../protocol/errors.js';
+import type { RequestId } from '../protocol/messages.js';
+import type { RoutedDatabase } from './database.js';
+import { lookAt } from './identity.js';
+import type { Logger } from './log.js';
+import {
+  factsOf,
+  type MaintenanceRecord,
+  type MaintenanceRecords,
+  sameFacts,
+} from './maintenance-records.js';
+import { walBytes } from './worker/checkpoint.js';
+import { discard } from './worker/copy.js';
+import type { Position } from './worker/link.js';
+import type { WorkerProcess } from './worker-process.js';
+
+/** Milliseconds for readers to leave, when the request does not say. */
+export const DEFAULT_MAINTENANCE_MS = 5_000;
+/** On top of a request's own timeout, before a worker that does not answer is given up. */
+const ANSWER_GRACE_MS = 500;
+
+/** Where a database stands after a maintenance request. */
+export interface Standing {
+  readonly rev: number;
+  readonly epoch: number;
+}
+
+/**
+ * Prepare, close, reopen, replace. The states and their edges are RoutedDatabase's; what is on disk is here: a database is
+ * closed when its record says so, whichever processes live or die.
+ */
+export class Maintenance {
+  readonly #records: MaintenanceRecords;
+  readonly #log: Logger;
+
+  constructor(records: MaintenanceRecords, log: Logger) {
+    this.#records = records;
+    this.#log = log;
+  }
+
+  /** Finishes what was queued, refuses new writes, and brings the whole WAL into the main file. */
+  prepare(database: RoutedDatabase, timeoutMs: number): Promise<void> {
+    return database.exclusively('PrepareForMaintenance', async () => {
+      if (database.state === 'closed') database.refuseUnlessOpen();
+      mustExist(database);
+      if (database.state === 'open') database.moveTo('preparing');
+      try {
+        await within(timeoutMs, database, database.order({ op: 'prepare', timeoutMs }));
+      } catch (error) {
+        database.moveTo('open');
+        throw error;
+      }
+    });
+  }
+
+  /** Afterwards no process of the daemon has the file open, and no WAL with contents is left. */
+  close(database: RoutedDatabase, timeoutMs: number): Promise<void> {
+    return database.exclusively('CloseDatabase', async () => {
+      if (database.state === 'closed') return;
+      mustExist(database);
+      await this.#shut(database, timeoutMs, (facts) => ({ ...facts, state: 'closed' }));
+      database.moveTo('closed');
+    });
+  }
+
+  /** @returns whether it was closed, and where it stands now */
+  reopen(database: RoutedDatabase, allowMissing: boolean): Promise<Standing & { reopened: boolean }> {
+    return database.exclusively('ReopenDatabase', async () => {
+      switch (database.state) {
+        case 'open':
+          return { reopened: false, ...(await this.#standing(database)) };
+        case 'preparing':
+          database.moveTo('open');
+          return { reopened: true, ...(await this.#standing(database)) };
+        case 'closed':
+          return { reopened: true, ...(await this.#reopenClosed(database, allowMissing)) };
+        default:
+          return never(database.state);
+      }
+    });
+  }
+
+  /**
+   * Puts a copy of another file in the database's place, as one step for everybody else: checked before, undone if
+   * anything fails.
+   * @returns where it stands now, and where the old file is kept
+   */
+  replace(
+    database: RoutedDatabase,
+    from: string,
+    timeoutMs: number,
+    id: RequestId | undefined,
+    onEvent: (payload: Buffer) => void,
+  ): Promise<Standing & { backup: string }> {
+    return database.exclusively('ReplaceDatabase', async () => {
+      if (database.state === 'closed') database.refuseUnlessOpen();
+      mustExist(database);
+      const helper = database.newHelper();
+      const staged = freeName(`${database.path}.incoming`);
+      try {
+        await helper.order({ op: 'stage', from, staged, ...(id === undefined ? {} : { id }) }, 0, onEvent);
+        const backup = freeName(`${database.path}.before-epoch-${(database.known?.epoch ?? 1) + 1}`);
+        await this.#shut(database, timeoutMs, (facts) => ({ ...facts, state: 'replacing', staged, backup }));
+        const position = await this.#swapIn(database, helper, staged, backup);
+        return { ...standingOf(position), backup };
+      } catch (error) {
+        discard(staged);
+        await helper.leave().catch((failure: unknown) => this.#log.warn(`helper: ${messageOf(failure)}`));
+        throw error;
+      }
+    });
+  }
+
+  /** What a killed daemon left in the middle of a replacement: the file is either the old or the new one, whole. */
+  async recover(record: MaintenanceRecord, database: RoutedDatabase): Promise<void> {
+    if (record.state !== 'replacing') return;
+    if (record.staged !== undefined) discard(record.staged);
+    if (record.backup !== undefined && !existsSync(database.path) && existsSync(record.backup))
+      renameSync(record.backup, database.path);
+    try {
+      const { rev, epoch } = await database.exclusively('ReplaceDatabase', () =>
+        this.#reopenClosed(database, false),
+      );
+      this.#log.warn(
+        { db: database.path, rev, epoch },
+        'a replacement was cut off; the database is open again',
+      );
+    } catch (error) {
+      this.#log.error(
+        { db: database.path },
+        `a replacement was cut off; the database stays closed: ${messageOf(error)}`,
+      );
+    }
+  }
+
+  /** Prepares and closes; writes the record last, when all of it is true. On failure the database is open again. */
+  async #shut(
+    database: RoutedDatabase,
+    timeoutMs: number,
+    record: (facts: Omit<MaintenanceRecord, 'state'>) => MaintenanceRecord,
+  ): Promise<void> {
+    if (database.state === 'open') database.moveTo('preparing');
+    try {
+      const position = (await within(
+        timeoutMs,
+        database,
+        database.order({ op: 'prepare', timeoutMs }),
+      )) as unknown as Position;
+      await within(timeoutMs, database, database.closeWorker(Math.max(1, timeoutMs)));
+      if (walBytes(database.path) > 0) {
+        throw new SkylineError(
+          'CHECKPOINT_BUSY',
+          `${database.path}: another program has written to the database while it was being closed. Try again; the database is open again.`,
+        );
+      }
+      const file = factsOf(database.path);
+      this.#records.write(
+        record({ db: database.path, since: new Date().toISOString(), known: position, file }),
+      );
+    } catch (error) {
+      database.moveTo('open');
+      throw error;
+    }
+  }
+
+  async #swapIn(
+    database: RoutedDatabase,
+    helper: WorkerProcess,
+    staged: string,
+    backup: string,
+  ): Promise<Position> {
+    database.moveTo('closed');
+    try {
+      const position = (await helper.order({ op: 'swap', staged, backup })) as unknown as Position;
+      await database.adopt(helper);
+      database.known = position;
+      return position;
+    } finally {
+      // Either the new file is in place, or the worker has put the old one back.
+      this.#records.remove(database.path);
+      database.fileId = lookAt(database.path);
+      database.moveTo('open');
+    }
+  }
+
+  async #reopenClosed(database: RoutedDatabase, allowMissing: boolean): Promise<Standing> {
+    const record = this.#records.read(database.path);
+    const missing = lookAt(database.path) === undefined;
+    if (!(missing && (allowMissing || record?.file === null))) {
+      const unchanged = record !== null && sameFacts(record.file, factsOf(database.path));
+      const wasEmpty = record?.file?.size === '0';
+      try {
+        database.known = (await database.order({ op: 'reopen', unchanged, wasEmpty })) as unknown as Position;
+      } catch (error) {
+        await database.closeWorker();
+        throw error;
+      }
+    }
+    database.fileId = lookAt(database.path);
+    this.#records.remove(database.path);
+    database.moveTo('open');
+    return standingOf(database.known);
+  }
+
+  async #standing(database: RoutedDatabase): Promise<Standing> {
+    if (lookAt(database.path) === undefined) return standingOf(database.known);
+    return standingOf((await database.order({ op: 'position' })) as unknown as Position);
+  }
+}
+
+function standingOf(position: Position | null): Standing {
+  return { rev: position?.rev ?? 0, epoch: position?.epoch ?? 1 };
+}
+
+function mustExist(database: RoutedDatabase): void {
+  if (lookAt(database.path) === undefined) {
+    throw new SkylineError('DATABASE_NOT_FOUND', `There is no database at ${database.path}. Check the path.`);
+  }
+}
+
+/** `name`, or `name-2`, `name-3`… if that is taken. */
+function freeName(name: string): string {
+  for (let number = 1; ; number += 1) {
+    const candidate = number === 1 ? name : `${name}-${number}`;
+    if (!existsSync(candidate)) return candidate;
+  }
+}
+
+/**
+ * Bounds the wait for a worker that is in the middle of something long.
+ * @throws SkylineError `TIMEOUT`
+ */
+async function within<T>(timeoutMs: number, database: RoutedDatabase, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(
+        new SkylineError(
+          'TIMEOUT',
+          `${database.path}: the batches before it were not finished within ${timeoutMs} ms. The database is open again; allow more time.`,
+        ),
+      );
+    }, timeoutMs + ANSWER_GRACE_MS);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

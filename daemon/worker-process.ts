@@ -1,0 +1,240 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { SkylineError } from '../protocol/errors.js';
+import { FrameDecoder, type JsonObject } from '../protocol/frame.js';
+import type { ErrorReply } from '../protocol/messages.js';
+import {
+  decodeLink,
+  encodeLink,
+  type LinkFrame,
+  LinkKind,
+  MAX_LINK_FRAME,
+  type Notice,
+  type Order,
+  type WorkerOptions,
+} from './worker/link.js';
+
+/** How a worker has ended. */
+export interface WorkerExit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** Whoever waits for an answer to one link request. */
+export interface Waiter {
+  reply(payload: Buffer, rev: number): void;
+  /** The worker begins with it now. */
+  started?(): void;
+  event?(payload: Buffer): void;
+  /** The worker is dead, and this was not answered. */
+  lost(exit: WorkerExit): void;
+}
+
+export interface WorkerHooks {
+  notice(notice: Notice): void;
+  exit(exit: WorkerExit): void;
+  /** What the worker wrote to stderr: a crash's last words. */
+  stderr(text: string): void;
+}
+
+/** `serving` from the start: what is sent before the process is up waits in the socket pair. */
+type WorkerState = 'serving' | 'leaving' | 'gone';
+
+const WORKER_MAIN = fileURLToPath(new URL('./worker/main.js', import.meta.url));
+/** After this long a worker that was told to leave is killed, in milliseconds. */
+const LEAVE_MS = 10_000;
+
+/** The router's side of one worker process. */
+export class WorkerProcess {
+  readonly #child: ChildProcess;
+  readonly #link: Socket;
+  readonly #hooks: WorkerHooks;
+  readonly #waiters = new Map<number, Waiter>();
+  readonly #decoder = new FrameDecoder(MAX_LINK_FRAME);
+  /** Resolves when the process has ended and all it said has been read. */
+  readonly exited: Promise<WorkerExit>;
+  #state: WorkerState = 'serving';
+  #nextTag = 1;
+
+  constructor(options: WorkerOptions, hooks: WorkerHooks) {
+    this.#hooks = hooks;
+    this.#child = spawn(process.execPath, [WORKER_MAIN], {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      // In an Electron app execPath is Electron itself.
+      env: { ...process.env, ELECTRON_RUN_AS_NODE: '1' },
+      windowsHide: true,
+    });
+    this.#link = this.#child.stdio[3] as Socket;
+    this.#link.on('data', (chunk: Buffer) => this.#read(chunk));
+    this.#link.on('error', () => undefined);
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => hooks.stderr(text));
+    this.exited = new Promise((resolve) => {
+      // `close`, not `exit`: answers that the worker wrote before it died are still to be read.
+      this.#child.once('close', (code, signal) => resolve(this.#ended({ code, signal })));
+      this.#child.once('error', () => resolve(this.#ended({ code: null, signal: null })));
+    });
+    this.#send(
+      LinkKind.Order,
+      0,
+      0,
+      0,
+      Buffer.from(JSON.stringify({ op: 'serve', options } satisfies Order)),
+    );
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  get state(): WorkerState {
+    return this.#state;
+  }
+
+  /** Requests and orders without an answer yet. */
+  get pending(): number {
+    return this.#waiters.size;
+  }
+
+  /** Passes a client's `ExecBatch` on, as it came. */
+  request(lane: number, payload: Buffer, deadline: number, waiter: Waiter): void {
+    this.#send(LinkKind.Request, this.#expect(waiter), lane, deadline, payload);
+  }
+
+  /**
+   * Gives an order and waits for its answer.
+   * @param lane 0, or the connection whose earlier requests come first
+   * @throws SkylineError the worker's, or `WORKER_CRASHED`
+   */
+  order(order: Order, lane = 0, onEvent?: (payload: Buffer) => void): Promise<JsonObject> {
+    return new Promise((resolve, reject) => {
+      const tag = this.#expect({
+        reply: (payload) => {
+          const answer = JSON.parse(payload.toString('utf8')) as { ok?: JsonObject; error?: ErrorReply };
+          if (answer.error === undefined) resolve(answer.ok ?? {});
+          else reject(fromReply(answer.error));
+        },
+        event: (payload) => onEvent?.(payload),
+        lost: (exit) =>
+          reject(
+            new SkylineError(
+              'WORKER_CRASHED',
+              `The worker ${describeExit(exit)} during "${order.op}". Try again.`,
+              { outcome: 'unknown' },
+            ),
+          ),
+      });
+      this.#send(LinkKind.Order, tag, lane, 0, Buffer.from(JSON.stringify(order)));
+    });
+  }
+
+  laneClosed(lane: number): void {
+    if (this.#state === 'serving') this.#send(LinkKind.LaneClosed, 0, lane, 0);
+  }
+
+  drained(lane: number, bytes: number): void {
+    if (this.#state === 'serving') this.#send(LinkKind.Drained, 0, lane, bytes);
+  }
+
+  /**
+   * Asks the worker to close its file and go; kills it when it does not.
+   * @param timeoutMs for emptying the WAL first; 0 leaves that to SQLite's own closing
+   * @throws SkylineError `CHECKPOINT_BUSY`: then it stays, and serves
+   */
+  async leave(timeoutMs = 0): Promise<void> {
+    if (this.#state === 'gone') return;
+    this.#state = 'leaving';
+    const timer = setTimeout(() => this.kill(), timeoutMs + LEAVE_MS);
+    try {
+      await this.order({ op: 'close', timeoutMs });
+    } catch (error) {
+      if (!(error instanceof SkylineError) || error.code !== 'WORKER_CRASHED') {
+        if (timeoutMs === 0) this.kill();
+        else {
+          this.#state = 'serving';
+          throw error;
+        }
+      }
+    } finally {
+      if (this.#state !== 'leaving') clearTimeout(timer);
+    }
+    await this.exited;
+    clearTimeout(timer);
+  }
+
+  /** Ends it at once. SQLite rolls back what was not committed. */
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  #expect(waiter: Waiter): number {
+    const tag = this.#nextTag;
+    this.#nextTag = tag === 0xffff_ffff ? 1 : tag + 1;
+    if (this.#state === 'gone') queueMicrotask(() => waiter.lost({ code: null, signal: null }));
+    else this.#waiters.set(tag, waiter);
+    return tag;
+  }
+
+  #send(kind: LinkKind, tag: number, lane: number, number: number, payload?: Buffer): void {
+    if (this.#state === 'gone' || !this.#link.writable) return;
+    this.#link.cork();
+    for (const part of encodeLink(kind, tag, lane, number, payload)) this.#link.write(part);
+    this.#link.uncork();
+  }
+
+  #read(chunk: Buffer): void {
+    this.#decoder.push(chunk);
+    for (let frame = this.#decoder.next(); frame !== null; frame = this.#decoder.next())
+      this.#take(decodeLink(frame));
+  }
+
+  #take(frame: LinkFrame): void {
+    const waiter = this.#waiters.get(frame.tag);
+    switch (frame.kind) {
+      case LinkKind.Started:
+        waiter?.started?.();
+        break;
+      case LinkKind.Event:
+        waiter?.event?.(frame.payload);
+        break;
+      case LinkKind.Reply:
+        this.#waiters.delete(frame.tag);
+        waiter?.reply(frame.payload, frame.number);
+        break;
+      case LinkKind.Notice:
+        this.#hooks.notice(JSON.parse(frame.payload.toString('utf8')) as Notice);
+        break;
+      default:
+    }
+  }
+
+  #ended(exit: WorkerExit): WorkerExit {
+    if (this.#state !== 'gone') {
+      this.#state = 'gone';
+      const lost = [...this.#waiters.values()];
+      this.#waiters.clear();
+      // The hook first: whoever is told of the loss may ask for a new worker.
+      this.#hooks.exit(exit);
+      for (const waiter of lost) waiter.lost(exit);
+    }
+    return exit;
+  }
+}
+
+/** `was killed by SIGKILL`, `ended with code 1`. */
+export function describeExit({ code, signal }: WorkerExit): string {
+  return signal === null ? `ended with code ${code ?? 'unknown'}` : `was killed by ${signal}`;
+}
+
+/** A worker's error as it was thrown there. */
+function fromReply({
+  status: _status,
+  id: _id,
+  code,
+  message,
+  retryable,
+  outcome,
+  ...details
+}: ErrorReply): SkylineError {
+  return new SkylineError(code, message, { outcome, retryable, details });
+}

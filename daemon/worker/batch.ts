@@ -1,0 +1,164 @@
+import { invalidRequest, SkylineError } from '../../protocol/errors.js';
+import type { ExecBatchRequest, Limits, Statement } from '../../protocol/messages.js';
+import { type Connection, outcomeToJson, type ResultBudget, type StatementOutcome } from './connection.js';
+import { inspectStatement, type StatementFacts } from './guard.js';
+import { bindParameters, type ParameterPlan, parameterPlan } from './parameters.js';
+import { fromSqlite } from './sqlite-errors.js';
+
+/** A statement that has passed the guard. */
+export interface CheckedStatement {
+  readonly statement: Statement;
+  readonly facts: StatementFacts;
+  readonly plan: ParameterPlan;
+}
+
+/** A batch that has passed the guard: nothing in it can reach beyond its own transaction. */
+export interface CheckedBatch {
+  readonly request: ExecBatchRequest;
+  /** The frame's text, for exact numbers. */
+  readonly text: string;
+  readonly statements: readonly CheckedStatement[];
+  readonly mayWrite: boolean;
+}
+
+/** What a batch's statements did so far. */
+export interface BatchResults {
+  rowsAffected: number;
+  /** Result objects as JSON text; null when the client wants none. */
+  readonly json: string[] | null;
+  readonly budget: ResultBudget;
+}
+
+const MAX_REMEMBERED = 1024;
+const MAX_REMEMBERED_SQL = 16 * 1024;
+
+/** Looks at each SQL text once and remembers what it found. One per database: it holds no state of the process. */
+export class Guard {
+  readonly #known = new Map<string, { facts: StatementFacts; plan: ParameterPlan }>();
+
+  /**
+   * @throws SkylineError `STATEMENT_NOT_ALLOWED`, `INVALID_REQUEST`, with the statement's index
+   */
+  check(request: ExecBatchRequest, text: string): CheckedBatch {
+    const statements = request.stmts.map((statement, index) => {
+      try {
+        const { facts, plan } = this.#look(statement.sql);
+        if (facts.isVacuum && request.tx !== 'none') {
+          throw new SkylineError(
+            'STATEMENT_NOT_ALLOWED',
+            'VACUUM cannot run inside a transaction; send it in a batch with "tx": "none".',
+          );
+        }
+        return { statement, facts, plan };
+      } catch (error) {
+        throw atStatement(error, index);
+      }
+    });
+    return { request, text, statements, mayWrite: statements.some(({ facts }) => facts.mayWrite) };
+  }
+
+  #look(sql: string) {
+    const known = this.#known.get(sql);
+    if (known !== undefined) return known;
+    const facts = inspectStatement(sql);
+    const looked = { facts, plan: parameterPlan(facts.variables) };
+    if (sql.length <= MAX_REMEMBERED_SQL) {
+      if (this.#known.size >= MAX_REMEMBERED) this.#known.clear();
+      this.#known.set(sql, looked);
+    }
+    return looked;
+  }
+}
+
+export function newResults(request: ExecBatchRequest, limits: Limits): BatchResults {
+  return {
+    rowsAffected: 0,
+    json: request.results === false ? null : [],
+    budget: { left: limits.max_result_bytes },
+  };
+}
+
+/**
+ * Runs one statement of a batch inside whatever transaction is open, and adds its result.
+ * @param path the database's file, for messages
+ * @throws SkylineError with `statement_index`
+ */
+export function runStatement(
+  connection: Connection,
+  batch: CheckedBatch,
+  index: number,
+  results: BatchResults,
+  path: string,
+): void {
+  const checked = batch.statements[index];
+  if (checked === undefined) return;
+  const { statement, facts, plan } = checked;
+  const wasInTransaction = connection.inTransaction;
+  try {
+    const keep = results.json !== null;
+    const outcome =
+      statement.param_sets === undefined
+        ? connection.run(
+            statement.sql,
+            facts,
+            bindParameters(plan, statement.params, batch.text),
+            results.budget,
+            keep,
+          )
+        : runSets(connection, checked, batch.text, results, keep);
+    if (wasInTransaction && !connection.inTransaction) {
+      throw new SkylineError('STATEMENT_NOT_ALLOWED', 'The statement ended the transaction.');
+    }
+    const expected = statement.expect?.rows_affected;
+    if (expected !== undefined && expected !== outcome.rowsAffected) {
+      throw new SkylineError(
+        'EXPECTATION_FAILED',
+        `Statement ${index} was expected to affect ${expected} rows, but affected ${outcome.rowsAffected}.`,
+        { details: { expected, actual: outcome.rowsAffected } },
+      );
+    }
+    results.rowsAffected += outcome.rowsAffected;
+    results.json?.push(outcomeToJson(outcome));
+  } catch (error) {
+    throw atStatement(fromSqlite(error, path), index);
+  }
+}
+
+/** One statement, many sets of parameters: one result, with the rows of all. */
+function runSets(
+  connection: Connection,
+  { statement, facts, plan }: CheckedStatement,
+  text: string,
+  results: BatchResults,
+  keep: boolean,
+): StatementOutcome {
+  const total: StatementOutcome = { rowsAffected: 0, lastInsertRowid: null, columns: null, rows: [] };
+  const sets = statement.param_sets ?? [];
+  for (let set = 0; set < sets.length; set += 1) {
+    let bindings: readonly unknown[];
+    try {
+      bindings = bindParameters(plan, sets[set], text);
+    } catch (error) {
+      throw error instanceof SkylineError
+        ? invalidRequest(`Parameter set ${set}: ${error.message}`, error.details)
+        : error;
+    }
+    const outcome = connection.run(statement.sql, facts, bindings, results.budget, keep);
+    total.rowsAffected += outcome.rowsAffected;
+    total.lastInsertRowid = outcome.lastInsertRowid ?? total.lastInsertRowid;
+    total.columns = outcome.columns;
+    for (const row of outcome.rows) total.rows.push(row);
+  }
+  return total;
+}
+
+/** The same error, saying which statement it is about. */
+export function atStatement(error: unknown, index: number): unknown {
+  if (!(error instanceof SkylineError) || error.details.statement_index !== undefined) return error;
+  return new SkylineError(error.code, `Statement ${index}: ${error.message}`, {
+    outcome: error.outcome,
+    retryable: error.retryable,
+    details: { statement_index: index, ...error.details },
+    cause: error,
+  });
+}

@@ -1,0 +1,211 @@
+import Database from 'better-sqlite3';
+import { SkylineError } from '../../protocol/errors.js';
+import type { Limits } from '../../protocol/messages.js';
+import { cellToJson, integerToJson, type SqlBind } from '../../protocol/values.js';
+import type { StatementFacts } from './guard.js';
+import { insertTarget } from './insert-target.js';
+
+/** Statements kept prepared. Long ones are not kept: they are hardly ever the same twice. */
+const MAX_CACHED = 256;
+const MAX_CACHED_SQL = 16 * 1024;
+
+interface Prepared {
+  readonly stmt: Database.Statement<unknown[]>;
+  /** False for tables without rowid and for views, where SQLite keeps an older last_insert_rowid. */
+  readonly setsRowid: boolean;
+  readonly upserts: boolean;
+}
+
+/** What one statement did, with its rows as JSON text. */
+export interface StatementOutcome {
+  rowsAffected: number;
+  lastInsertRowid: bigint | null;
+  /** Column names, for whatever returns rows. */
+  columns: readonly string[] | null;
+  /** Each row as the text of a JSON array. */
+  rows: string[];
+}
+
+/** A count of result bytes that runs over the whole batch. */
+export interface ResultBudget {
+  left: number;
+}
+
+/**
+ * The one read-write connection to a database file: SQLite's settings, transactions, and statements kept prepared.
+ * Knows nothing of clients, batches or revs.
+ */
+export class Connection {
+  readonly #db: Database.Database;
+  readonly #limits: Limits;
+  readonly #statements = new Map<string, Prepared>();
+  readonly #changes: Database.Statement<unknown[], { changes: number; rowid: bigint }>;
+  #durability: 'normal' | 'full';
+
+  private constructor(db: Database.Database, limits: Limits, durability: 'normal' | 'full') {
+    this.#db = db;
+    this.#limits = limits;
+    this.#durability = durability;
+    this.#changes = db.prepare('SELECT changes() AS changes, last_insert_rowid() AS rowid');
+    this.#changes.safeIntegers(true);
+  }
+
+  /**
+   * Opens the file; `:memory:` for a rehearsal. Reads nothing yet: a file that is no database is noticed by the first use.
+   * @throws SqliteError
+   */
+  static open(
+    path: string,
+    options: { create: boolean; limits: Limits; durability: 'normal' | 'full' },
+  ): Connection {
+    // timeout 0: waiting for a lock inside SQLite would block this thread; the caller waits and tries again.
+    const db = new Database(path, { fileMustExist: !options.create, timeout: 0 });
+    try {
+      db.pragma('foreign_keys = ON');
+      // Checkpoints happen in one place, never in the middle of somebody's commit.
+      db.pragma('wal_autocheckpoint = 0');
+      db.pragma(`synchronous = ${options.durability}`);
+      return new Connection(db, options.limits, options.durability);
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  }
+
+  /** The underlying handle, for backup and checkpoint, which are SQLite's own operations. */
+  get handle(): Database.Database {
+    return this.#db;
+  }
+
+  get inTransaction(): boolean {
+    return this.#db.inTransaction;
+  }
+
+  /**
+   * Begins a transaction: one that writes takes the write lock at once, so that it cannot fail half way for another's.
+   * @param durability for this transaction; cannot be changed inside one (https://sqlite.org/pragma.html#pragma_synchronous)
+   */
+  begin(writes: boolean, durability: 'normal' | 'full'): void {
+    this.setDurability(durability);
+    this.#db.exec(writes ? 'BEGIN IMMEDIATE' : 'BEGIN');
+  }
+
+  /** What a statement outside of a transaction is synced with. */
+  setDurability(durability: 'normal' | 'full'): void {
+    if (durability === this.#durability) return;
+    this.#db.pragma(`synchronous = ${durability}`);
+    this.#durability = durability;
+  }
+
+  commit(): void {
+    this.#db.exec('COMMIT');
+  }
+
+  /** Ends the transaction if there still is one: some conflicts end it by themselves (ON CONFLICT ROLLBACK). */
+  rollback(): void {
+    if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
+  }
+
+  /**
+   * Runs one statement to its end.
+   * @param bindings for Statement.run, from parameters.ts
+   * @param keepRows false counts the rows' work but keeps none
+   * @throws SqliteError, SkylineError `RESULT_TOO_LARGE`
+   */
+  run(
+    sql: string,
+    facts: StatementFacts,
+    bindings: readonly unknown[],
+    budget: ResultBudget,
+    keepRows: boolean,
+  ): StatementOutcome {
+    const { stmt, setsRowid, upserts } = this.#prepare(sql, facts);
+    const outcome: StatementOutcome = { rowsAffected: 0, lastInsertRowid: null, columns: null, rows: [] };
+    const before = upserts ? this.#changes.get()?.rowid : undefined;
+    if (stmt.reader) {
+      for (const row of stmt.iterate(...bindings) as IterableIterator<SqlBind[]>) {
+        const json = rowToJson(row);
+        budget.left -= Buffer.byteLength(json) + 1;
+        if (budget.left < 0) throw resultTooLarge(this.#limits.max_result_bytes);
+        if (keepRows) outcome.rows.push(json);
+      }
+      // After the run: a schema change may have altered what `SELECT *` means since it was prepared.
+      outcome.columns = stmt.columns().map((column) => column.name);
+      if (facts.changesRows) {
+        const state = this.#changes.get();
+        outcome.rowsAffected = Number(state?.changes ?? 0);
+        if (facts.inserts) outcome.lastInsertRowid = state?.rowid ?? null;
+      }
+    } else {
+      const info = stmt.run(...bindings);
+      // changes() keeps an older statement's count after DDL.
+      if (facts.changesRows) outcome.rowsAffected = info.changes;
+      if (facts.inserts) outcome.lastInsertRowid = info.lastInsertRowid as bigint;
+    }
+    if (outcome.rowsAffected === 0 || !setsRowid || outcome.lastInsertRowid === before)
+      outcome.lastInsertRowid = null;
+    if (facts.changesSchema) this.#statements.clear();
+    return outcome;
+  }
+
+  /** Closes the file. As the last connection SQLite brings the WAL into it and removes `-wal` and `-shm`. */
+  close(): void {
+    this.#statements.clear();
+    this.#db.close();
+  }
+
+  #prepare(sql: string, facts: StatementFacts): Prepared {
+    const kept = this.#statements.get(sql);
+    if (kept !== undefined) return kept;
+    const stmt = this.#db.prepare<unknown[]>(sql);
+    stmt.safeIntegers(true);
+    if (stmt.reader) stmt.raw(true);
+    const target = facts.inserts ? insertTarget(sql) : null;
+    const prepared = {
+      stmt,
+      setsRowid: target !== null && this.#hasRowid(target.table),
+      upserts: target?.upserts === true,
+    };
+    if (sql.length > MAX_CACHED_SQL) return prepared;
+    if (this.#statements.size >= MAX_CACHED) {
+      const oldest = this.#statements.keys().next();
+      if (!oldest.done) this.#statements.delete(oldest.value);
+    }
+    this.#statements.set(sql, prepared);
+    return prepared;
+  }
+
+  #hasRowid(table: string): boolean {
+    const row = this.#db
+      .prepare<[string], { type: string; wr: number }>('SELECT type, wr FROM pragma_table_list(?)')
+      .get(table);
+    return row === undefined || (row.type !== 'view' && row.wr === 0);
+  }
+}
+
+function rowToJson(row: readonly SqlBind[]): string {
+  let json = '[';
+  for (let at = 0; at < row.length; at += 1) {
+    if (at > 0) json += ',';
+    json += cellToJson(row[at] ?? null);
+  }
+  return `${json}]`;
+}
+
+/** The text of one statement's result object. */
+export function outcomeToJson(outcome: StatementOutcome): string {
+  let json = `{"rows_affected":${outcome.rowsAffected}`;
+  if (outcome.lastInsertRowid !== null)
+    json += `,"last_insert_rowid":${integerToJson(outcome.lastInsertRowid)}`;
+  if (outcome.columns !== null)
+    json += `,"columns":${JSON.stringify(outcome.columns)},"rows":[${outcome.rows.join(',')}]`;
+  return `${json}}`;
+}
+
+function resultTooLarge(limit: number): SkylineError {
+  return new SkylineError(
+    'RESULT_TOO_LARGE',
+    `The rows of this batch have more than ${limit} bytes (max_result_bytes). Ask for fewer rows (LIMIT), or read the file directly: readers have no limit.`,
+    { details: { limit: 'max_result_bytes', limit_value: limit } },
+  );
+}

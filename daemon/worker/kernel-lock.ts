@@ -1,0 +1,134 @@
+import { closeSync, openSync, readSync, rmSync, statSync } from 'node:fs';
+import Database from 'better-sqlite3';
+import { codeOf } from '../../protocol/errors.js';
+import { isBusy } from './sqlite-errors.js';
+
+/** Who holds a lock. Written into the lock file for others to read. */
+export interface LockOwner {
+  readonly pid: number;
+  /** The router's process: a worker whose router is gone is an orphan. */
+  readonly routerPid: number;
+  readonly endpoint: string;
+}
+
+/** The lock is somebody else's; `owner` is null when the holder was just changing. */
+export interface LockRefusal {
+  readonly owner: LockOwner | null;
+}
+
+const SQLITE_HEADER = 'SQLite format 3\0';
+/** Opening can meet a file that its last owner is just deleting; a few rounds are plenty. */
+const MAX_ROUNDS = 100;
+
+/**
+ * A lock that the kernel holds: a write transaction on a small SQLite database that is used for nothing else. It is free
+ * the moment its process dies, however it dies, and it works the same on every platform that SQLite runs on.
+ * (RESERVED: https://sqlite.org/lockingv3.html. One holder, and others can still read who it is.)
+ *
+ * POSIX drops all locks of a process on a file when it closes *any* descriptor of it, so nothing else in this process
+ * may open the lock file while the lock is held.
+ */
+export class KernelLock {
+  readonly #db: Database.Database;
+  readonly #path: string;
+
+  private constructor(db: Database.Database, path: string) {
+    this.#db = db;
+    this.#path = path;
+  }
+
+  /**
+   * Takes the lock, or says who has it. Never waits for its holder.
+   * @throws the system's or SQLite's error when the file cannot be made or is something else
+   */
+  static acquire(path: string, owner: LockOwner): KernelLock | LockRefusal {
+    for (let round = 0; round < MAX_ROUNDS; round += 1) {
+      const lock = KernelLock.#tryOnce(path, owner);
+      if (lock !== 'again') return lock;
+    }
+    return { owner: null };
+  }
+
+  static #tryOnce(path: string, owner: LockOwner): KernelLock | LockRefusal | 'again' {
+    closeSync(openSync(path, 'a', 0o600));
+    const before = inode(path);
+    let db: Database.Database;
+    try {
+      db = new Database(path, { timeout: 50 });
+    } catch (error) {
+      if (codeOf(error) === 'SQLITE_CANTOPEN' && inode(path) !== before) return 'again';
+      throw error;
+    }
+    let kept = false;
+    try {
+      // Nothing in here must survive a power cut; journal and all still survive a kill.
+      db.pragma('synchronous = OFF');
+      db.exec('BEGIN IMMEDIATE');
+      db.exec(
+        'CREATE TABLE IF NOT EXISTS owner (pid INTEGER, router_pid INTEGER, endpoint TEXT); DELETE FROM owner',
+      );
+      db.prepare('INSERT INTO owner VALUES (?, ?, ?)').run(owner.pid, owner.routerPid, owner.endpoint);
+      db.exec('COMMIT');
+      // Somebody may win the moment in between: then the row is theirs and this fails.
+      db.exec('BEGIN IMMEDIATE');
+      // The last owner may have deleted the file between our open and our lock.
+      if (before === undefined || inode(path) !== before) return 'again';
+      kept = true;
+      return new KernelLock(db, path);
+    } catch (error) {
+      if (isBusy(error)) return { owner: readOwner(db) };
+      if (isDamaged(error) && isOurs(path)) {
+        // Torn by a power cut (synchronous is off): nobody can hold a lock in it.
+        rmSync(path, { force: true });
+        return 'again';
+      }
+      throw error;
+    } finally {
+      if (!kept) db.close();
+    }
+  }
+
+  /** Gives the lock back and removes the file. Idempotent. */
+  release(): void {
+    if (!this.#db.open) return;
+    try {
+      // Before closing: afterwards it could be the next owner's. Whoever opened it meanwhile notices the inode.
+      rmSync(this.#path, { force: true });
+    } catch {
+      // Windows does not delete open files. An empty lock file harms nobody.
+    }
+    this.#db.close();
+  }
+}
+
+function inode(path: string): bigint | undefined {
+  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+}
+
+function readOwner(db: Database.Database): LockOwner | null {
+  try {
+    const row = db
+      .prepare<[], { pid: number; router_pid: number; endpoint: string }>('SELECT * FROM owner')
+      .get();
+    return row === undefined ? null : { pid: row.pid, routerPid: row.router_pid, endpoint: row.endpoint };
+  } catch {
+    return null;
+  }
+}
+
+function isDamaged(error: unknown): boolean {
+  const code = codeOf(error);
+  return code !== undefined && (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB');
+}
+
+/** True for a file that begins as a SQLite database: anything else is the user's and stays. */
+function isOurs(path: string): boolean {
+  const fd = openSync(path, 'r');
+  try {
+    const header = Buffer.alloc(SQLITE_HEADER.length);
+    readSync(fd, header, 0, header.length, 0);
+    return header.toString('latin1') === SQLITE_HEADER;
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,159 @@
+import { HEADER_BYTES } from '../../protocol/frame.js';
+import type { CheckpointMode, Limits, RequestId } from '../../protocol/messages.js';
+
+/**
+ * What router and worker say to each other, over one socket pair that the worker inherits as descriptor 3.
+ *
+ * A link frame has a fixed header and a payload. Clients' requests and the worker's replies travel as the payload's
+ * own bytes: nobody writes them again. `tag` pairs a reply with its request; `lane` is the client connection a
+ * request came on, so that the worker can keep each one's order and be fair between them.
+ */
+export const LinkKind = {
+  /** router → worker: a client's `ExecBatch`, as it arrived. `number` is its deadline (0: none). */
+  Request: 0,
+  /** router → worker: an order of the router itself, as JSON. Lane 0 is served at once, others in their order. */
+  Order: 1,
+  /** worker → router: the answer to `tag`. `number` is the database's rev after it. */
+  Reply: 2,
+  /** worker → router: `tag` is being executed from now on: if the worker dies, its outcome is open. */
+  Started: 3,
+  /** worker → router: an event frame for whoever sent `tag`. */
+  Event: 4,
+  /** worker → router: something that nobody asked for, as JSON. */
+  Notice: 5,
+  /** router → worker: the client of this lane has gone. */
+  LaneClosed: 6,
+  /** router → worker: `number` bytes of replies have left for this lane's client. */
+  Drained: 7,
+} as const;
+export type LinkKind = (typeof LinkKind)[keyof typeof LinkKind];
+
+/** A frame of the link. */
+export interface LinkFrame {
+  readonly kind: LinkKind;
+  readonly tag: number;
+  readonly lane: number;
+  readonly number: number;
+  readonly payload: Buffer;
+}
+
+/** Replies from this size on are counted until they have left: smaller ones are bounded by their number. */
+export const COUNTED_REPLY = 16 * 1024;
+
+const EMPTY = Buffer.alloc(0);
+/** kind u8, tag u32, lane u32, number f64 */
+const LINK_HEADER = 17;
+
+/** Largest frame on the link: both ends are ours, the bound only keeps a bug from eating the memory. */
+export const MAX_LINK_FRAME = 0x7fff_ffff;
+
+/** One frame as the buffers to write: header, then the payload untouched. */
+export function encodeLink(
+  kind: LinkKind,
+  tag: number,
+  lane: number,
+  number: number,
+  payload: Buffer = EMPTY,
+): Buffer[] {
+  const header = Buffer.allocUnsafe(HEADER_BYTES + LINK_HEADER);
+  header.writeUInt32LE(LINK_HEADER + payload.length, 0);
+  header.writeUInt8(kind, 4);
+  header.writeUInt32LE(tag, 5);
+  header.writeUInt32LE(lane, 9);
+  header.writeDoubleLE(number, 13);
+  return payload.length === 0 ? [header] : [header, payload];
+}
+
+/** The inverse, for a payload that FrameDecoder cut out. */
+export function decodeLink(frame: Buffer): LinkFrame {
+  return {
+    kind: frame.readUInt8(0) as LinkKind,
+    tag: frame.readUInt32LE(1),
+    lane: frame.readUInt32LE(5),
+    number: frame.readDoubleLE(9),
+    payload: frame.subarray(LINK_HEADER),
+  };
+}
+
+/** Milliseconds on the clock that all processes of this machine share (CLOCK_MONOTONIC and its like). */
+export function monotonicMs(): number {
+  return Number(process.hrtime.bigint() / 1000n) / 1000;
+}
+
+/** Where a database stands: its identity and how far it has come. */
+export interface Position {
+  /** uuid kept in the database; null while it has none yet. */
+  readonly id: string | null;
+  readonly epoch: number;
+  readonly rev: number;
+}
+
+/** What a worker is told at its start: which database it serves, and how. */
+export interface WorkerOptions {
+  readonly path: string;
+  readonly endpoint: string;
+  readonly routerPid: number;
+  readonly durability: 'normal' | 'full';
+  /** Milliseconds to wait for another program's write lock. */
+  readonly busyTimeoutMs: number;
+  /** Milliseconds without a request after which it offers to leave; 0 for never. */
+  readonly idleTimeoutMs: number;
+  readonly limits: Limits;
+  /** The last position that the router knows; null if it never saw the database. */
+  readonly known: Position | null;
+}
+
+/** The router's orders. Each is answered by a Reply: `{ok: …}` or `{error: …}`. */
+export type Order =
+  /** The first one: which database to serve. */
+  | { readonly op: 'serve'; readonly options: WorkerOptions }
+  /** Where the database stands now. */
+  | { readonly op: 'position' }
+  | { readonly op: 'stats' }
+  | { readonly op: 'checkpoint'; readonly mode: CheckpointMode }
+  /** Finish the queue, then bring the whole WAL into the main file. */
+  | { readonly op: 'prepare'; readonly timeoutMs: number }
+  /** Finish the queue, empty the WAL if there are milliseconds for it, close the file, and leave. */
+  | { readonly op: 'close'; readonly timeoutMs: number }
+  /** Open a file that may be another one than before: check it, and raise the epoch unless it is unchanged. */
+  | { readonly op: 'reopen'; readonly unchanged: boolean; readonly wasEmpty: boolean }
+  | { readonly op: 'backup'; readonly to: string; readonly overwrite: boolean; readonly id?: RequestId }
+  /** Copy a new file beside the database and check it. Nothing of the database is touched. */
+  | {
+      readonly op: 'stage';
+      readonly from: string;
+      readonly staged: string;
+      readonly id?: RequestId;
+    }
+  /** Put the staged file in the place of the closed one, which is kept as `backup`; open, check, raise the epoch. */
+  | { readonly op: 'swap'; readonly staged: string; readonly backup: string };
+
+/** What a worker says unasked. */
+export type Notice =
+  | { readonly event: 'ready' }
+  /** Opened, or its identity or epoch has changed. */
+  | { readonly event: 'opened'; readonly position: Position }
+  /** Nothing to do for the idle time: it leaves when the router says `close`. */
+  | { readonly event: 'idle' }
+  | {
+      readonly event: 'log';
+      readonly level: 'info' | 'warn' | 'error';
+      readonly message: string;
+      readonly [detail: string]: unknown;
+    };
+
+/** Figures of one database, as its worker counts them. */
+export interface WorkerStats {
+  readonly batches: number;
+  readonly failed: number;
+  readonly commits: number;
+  readonly checkpoints: number;
+  readonly queueDepth: number;
+  readonly walBytes: number;
+  readonly latencyUs: {
+    readonly p50: number;
+    readonly p99: number;
+    readonly p999: number;
+    readonly max: number;
+  } | null;
+}

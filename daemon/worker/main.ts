@@ -1,0 +1,55 @@
+import { Socket } from 'node:net';
+import { basename } from 'node:path';
+import { FrameDecoder } from '../../protocol/frame.js';
+import { decodeLink, encodeLink, LinkKind, MAX_LINK_FRAME, type Order } from './link.js';
+import { DatabaseService, type Outlet } from './service.js';
+
+/** A worker process: serves the database that its router names, and leaves with its router. */
+const LINK_FD = 3;
+
+const link = new Socket({ fd: LINK_FD, readable: true, writable: true });
+const decoder = new FrameDecoder(MAX_LINK_FRAME);
+let service: DatabaseService | null = null;
+
+const outlet: Outlet = {
+  send(kind, tag, lane, number, payload) {
+    link.cork();
+    for (const part of encodeLink(kind, tag, lane, number, payload)) link.write(part);
+    link.uncork();
+  },
+  leave() {
+    link.end(() => process.exit(0));
+  },
+};
+
+link.on('data', (chunk: Buffer) => {
+  decoder.push(chunk);
+  for (let frame = decoder.next(); frame !== null; frame = decoder.next()) {
+    const message = decodeLink(frame);
+    if (service !== null) {
+      service.receive(message);
+      continue;
+    }
+    const order = JSON.parse(message.payload.toString('utf8')) as Order;
+    if (order.op !== 'serve') throw new Error(`a worker that serves nothing was told to ${order.op}`);
+    process.title = `skylinedb-worker ${basename(order.options.path)}`;
+    service = new DatabaseService(order.options, outlet);
+  }
+});
+
+// The router has died: no answer can reach anybody. Work is synchronous, so no commit is cut in two by leaving here.
+link.on('close', () => {
+  try {
+    service?.abandon();
+  } finally {
+    process.exit(0);
+  }
+});
+link.on('error', () => link.destroy());
+
+// Ctrl-C and a service manager's TERM reach the whole group; the router finishes what was accepted and says when to go.
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => undefined);
+process.on('SIGHUP', () => undefined);
+
+outlet.send(LinkKind.Notice, 0, 0, 0, Buffer.from(JSON.stringify({ event: 'ready' })));

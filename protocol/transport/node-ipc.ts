@@ -1,0 +1,131 @@
+import { unlinkSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import nodeIpc from 'node-ipc';
+
+/**
+ * The only module that touches node-ipc, and the only one that opens a socket: replacing it by node:net would change
+ * this file alone (net.createServer and net.connect, `data` events from the socket itself).
+ *
+ * node-ipc is used for its listening and connecting only, in raw-buffer mode. What must not be left at its default:
+ * - `encoding: 'latin1'`: it reads strings, and utf8 would corrupt bytes;
+ * - `unlink: false`: `true` deletes whatever is at the path, a live server's socket or a plain file;
+ * - an `error` listener: without one a listen error is silent;
+ * - `maxConnections` (100 by default) and `maxRetries` (infinite by default);
+ * - one `new IPC()` each, all with the same options: its parser is global to the module.
+ * Its `emit` is not used: writing to the socket keeps backpressure ours and saves a copy. Nobody subscribes to `*`.
+ */
+
+/** Bytes in, bytes out. Writing, pausing and ending go to the socket itself. */
+export interface ByteStream {
+  readonly socket: Socket;
+  /** Calls back with every chunk read. One handler per stream; set it before the next turn of the event loop. */
+  onData(handler: (chunk: Buffer) => void): void;
+}
+
+export interface Listener {
+  /** Stops listening and removes the socket file. Open connections stay. */
+  close(): Promise<void>;
+}
+
+/** Connections that wait or are open at once; beyond it the kernel's queue and then the caller waits. */
+const MAX_CONNECTIONS = 16_384;
+
+function newIpc() {
+  const ipc = new nodeIpc.IPC();
+  Object.assign(ipc.config, {
+    rawBuffer: true,
+    encoding: 'latin1',
+    unlink: false,
+    silent: true,
+    maxConnections: MAX_CONNECTIONS,
+    maxRetries: 0,
+    stopRetrying: true,
+  });
+  return ipc;
+}
+
+/**
+ * Listens at a Unix socket path or a Windows pipe. The path must be free: removing a dead socket is the caller's
+ * decision, who holds the lock that makes it safe.
+ * @throws the system's error, such as EADDRINUSE or EACCES
+ */
+export function serve(endpoint: string, onConnection: (stream: ByteStream) => void): Promise<Listener> {
+  const ipc = newIpc();
+  const handlers = new WeakMap<Socket, (chunk: Buffer) => void>();
+  return new Promise((resolve, reject) => {
+    ipc.serve(pipeName(endpoint), () => {
+      resolve({
+        close: () =>
+          new Promise((done) => {
+            // The server of net inside: its `close` waits for connections, which the caller ends.
+            ipc.server.stop();
+            removeSocket(endpoint);
+            done();
+          }),
+      });
+    });
+    // Also hears each socket's errors: a client that vanished. After the start those end in the socket's `close`.
+    ipc.server.on('error', reject);
+    ipc.server.on('connect', (socket: Socket) => {
+      socket.on('error', () => undefined);
+      onConnection({ socket, onData: (handler) => handlers.set(socket, handler) });
+    });
+    ipc.server.on('data', (chunk: Buffer, socket: Socket) => handlers.get(socket)?.(chunk));
+    ipc.server.start();
+  });
+}
+
+/**
+ * Connects to an endpoint.
+ * @param timeoutMs milliseconds to wait for the connection
+ * @throws the system's error: ENOENT and ECONNREFUSED mean that nobody listens; ETIMEDOUT after `timeoutMs`
+ */
+export function connect(endpoint: string, timeoutMs: number): Promise<ByteStream> {
+  const ipc = newIpc();
+  return new Promise((resolve, reject) => {
+    let handler: ((chunk: Buffer) => void) | undefined;
+    ipc.connectTo('daemon', endpoint, () => undefined);
+    const client = ipc.of.daemon;
+    if (client === undefined) {
+      reject(new Error('node-ipc made no client'));
+      return;
+    }
+    const socket = (client as unknown as { socket: Socket }).socket;
+    const timer = setTimeout(() => {
+      socket.destroy();
+      reject(
+        Object.assign(new Error(`no connection to ${endpoint} within ${timeoutMs} ms`), {
+          code: 'ETIMEDOUT',
+        }),
+      );
+    }, timeoutMs);
+    client.on('connect', () => {
+      clearTimeout(timer);
+      resolve({
+        socket,
+        onData: (next) => {
+          handler = next;
+        },
+      });
+    });
+    client.on('error', (error: unknown) => {
+      clearTimeout(timer);
+      reject(error);
+    });
+    client.on('data', (chunk: Buffer) => handler?.(chunk));
+  });
+}
+
+/** node-ipc puts the pipe prefix before whatever a server gets, but not before what a client gets. */
+export function pipeName(endpoint: string): string {
+  return endpoint.replace(/^\\\\\.\\pipe\\/, '');
+}
+
+/** libuv removes the file when the server closes; this is for when it was closed already. */
+function removeSocket(endpoint: string): void {
+  try {
+    unlinkSync(endpoint);
+  } catch {
+    // Gone already, or a pipe.
+  }
+}
