@@ -120,6 +120,13 @@ export class Daemon {
   }
 }
 
+/** Somebody else's daemon has the endpoint: whoever started this one can use that. */
+export class AlreadyRunningError extends SkylineError {
+  constructor(message: string) {
+    super('NO_DAEMON', message);
+  }
+}
+
 /** One daemon per endpoint: decided by a lock that the kernel holds while the process lives. */
 function takeLock(endpoint: string, stateDir: string): KernelLock {
   // A pipe has no folder: its lock lives in the user's state folder.
@@ -129,8 +136,7 @@ function takeLock(endpoint: string, stateDir: string): KernelLock {
   const lock = KernelLock.acquire(path, { pid: process.pid, routerPid: process.pid, endpoint });
   if (lock instanceof KernelLock) return lock;
   const who = lock.owner === null ? '' : ` (pid ${lock.owner.pid})`;
-  throw new SkylineError(
-    'NO_DAEMON',
+  throw new AlreadyRunningError(
     `Another daemon instance is already running${who} at ${endpoint}. Use that one, end it with "skylinedb-cli shutdown", or choose another --socket.`,
   );
 }

@@ -2,7 +2,7 @@
 import { closeSync, writeSync } from 'node:fs';
 import { messageOf, SkylineError } from '../protocol/errors.js';
 import { type Config, DAEMON_HELP, parseConfig, surroundings } from './config.js';
-import { Daemon } from './daemon.js';
+import { AlreadyRunningError, Daemon } from './daemon.js';
 import { openLog } from './log.js';
 import { VERSION } from './version.js';
 
@@ -45,11 +45,7 @@ async function run(config: Config): Promise<void> {
     await daemon.start();
   } catch (error) {
     const message = messageOf(error);
-    report(config, {
-      status: 'error',
-      code: error instanceof SkylineError ? error.code : 'INTERNAL',
-      message,
-    });
+    report(config, { status: 'error', code: startCode(error), message });
     process.stderr.write(`✗ Error: ${message}\n`);
     process.exit(1);
   }
@@ -64,6 +60,12 @@ async function run(config: Config): Promise<void> {
   process.on('SIGTERM', onSignal);
   // A terminal that closes does not end a daemon that others use.
   process.on('SIGHUP', () => undefined);
+}
+
+/** `ALREADY_RUNNING` is no failure to a client: it connects to the one that runs. */
+function startCode(error: unknown): string {
+  if (error instanceof AlreadyRunningError) return 'ALREADY_RUNNING';
+  return error instanceof SkylineError ? error.code : 'INTERNAL';
 }
 
 /** One line for whoever started the daemon, then the end of that channel. */

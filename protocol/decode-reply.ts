@@ -210,7 +210,9 @@ function decodeResult(value: unknown): StatementResult {
 
 function asRowid(value: unknown, where: string): number | WireInt {
   if (typeof value === 'number' && Number.isSafeInteger(value)) return value;
-  return { $int: asString(field(asObject(value, where), '$int'), where) };
+  const digits = asString(field(asObject(value, where), '$int'), where);
+  if (!/^-?\d{1,20}$/.test(digits)) throw unexpected(where, 'a 64-bit integer', digits);
+  return { $int: digits };
 }
 
 function decodeDatabaseStatus(value: unknown): DatabaseStatus {

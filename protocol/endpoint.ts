@@ -29,7 +29,7 @@ export function isPipe(endpoint: string): boolean {
  * @throws SkylineError `INVALID_REQUEST` when the path is longer than the platform takes
  */
 export function resolveEndpoint(around: Surroundings, option?: string): string {
-  const chosen = option ?? nonEmpty(around.env.SKYLINEDB_SOCKET);
+  const chosen = nonEmpty(option) ?? nonEmpty(around.env.SKYLINEDB_SOCKET);
   if (around.platform === 'win32') return chosen === undefined ? WINDOWS_PIPE : toPipe(chosen);
   const path = chosen === undefined ? defaultSocket(around) : posix.resolve(chosen);
   checkSocketPath(path, around.platform);
@@ -42,7 +42,7 @@ function toPipe(name: string): string {
 }
 
 function defaultSocket(around: Surroundings): string {
-  const runtime = nonEmpty(around.env.XDG_RUNTIME_DIR);
+  const runtime = absolute(around.env.XDG_RUNTIME_DIR);
   return posix.join(
     runtime === undefined ? `/tmp/skylinedb-${around.uid}` : posix.join(runtime, 'skylinedb'),
     'v1.sock',
@@ -105,8 +105,13 @@ function userFolder(
     case 'darwin':
       return join(around.home, ...places.mac);
     default:
-      return join(nonEmpty(around.env[places.xdg]) ?? join(around.home, ...places.unix), 'skylinedb');
+      return join(absolute(around.env[places.xdg]) ?? join(around.home, ...places.unix), 'skylinedb');
   }
+}
+
+/** The XDG base directory specification says to ignore relative paths. */
+function absolute(value: string | undefined): string | undefined {
+  return value?.startsWith('/') === true ? value : undefined;
 }
 
 function nonEmpty(value: string | undefined): string | undefined {

@@ -93,7 +93,8 @@ export function toErrorReply(error: unknown, id?: RequestId): ErrorReply {
 
 /** The text of whatever was thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (error instanceof Error) return error.message;
+  return typeof error === 'string' ? error : (JSON.stringify(error) ?? typeof error);
 }
 
 /** The `code` of a Node.js system error or a SQLite error; undefined for others. */

@@ -59,7 +59,7 @@ export function encodeValue(value: SqlInput): WireValue {
       if (value instanceof Uint8Array) {
         return { $blob: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64') };
       }
-      if ('$real' in value) return value;
+      if ('$real' in value) return typeof value.$real === 'number' ? real(value.$real) : value;
       break;
     default:
   }
@@ -82,7 +82,8 @@ export function decodeParam(value: unknown, text: string): SqlBind {
     case 'boolean':
       return value ? 1n : 0n;
     case 'number':
-      if (!Number.isInteger(value)) return finite(value);
+      // JSON's -0 and -0.0 are one to JSON.parse; INTEGER has no such value.
+      if (!Number.isInteger(value) || Object.is(value, -0)) return finite(value);
       if (Number.isSafeInteger(value)) return BigInt(value);
       if (hasUnsafeInteger(text)) {
         throw invalidRequest(

@@ -94,5 +94,7 @@ function lstat(path: string): Stats | undefined {
 }
 
 function refused(path: string, why: string, remedy: string): SkylineError {
-  return new SkylineError('NO_DAEMON', `Refusing the socket at ${path}: it ${why}. ${remedy}`, { retryable: false });
+  return new SkylineError('NO_DAEMON', `Refusing the socket at ${path}: it ${why}. ${remedy}`, {
+    retryable: false,
+  });
 }

@@ -1,0 +1,153 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { decodeReply } from '../protocol/decode-reply.js';
+import { invalidRequest, SkylineError } from '../protocol/errors.js';
+import type { JsonObject } from '../protocol/frame.js';
+import { type HelloReply, type PingReply, PROTOCOL_VERSION, type StatusReply } from '../protocol/messages.js';
+import { Connection, type RequestOptions, type Unnumbered } from './connection.js';
+import { Database } from './database.js';
+import { type CheckedOptions, type ConnectOptions, checkOptions } from './options.js';
+import { reachDaemon } from './spawn.js';
+
+/** The library's version, which is the package's. Compiled code lies in dist/client, two folders below package.json. */
+const VERSION = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
+
+/**
+ * Connects to the daemon of this user, starting it when there is none.
+ *
+ * @example
+ * const skyline = await connect();
+ * const db = skyline.database('stars.db');
+ * await db.run('INSERT INTO stars (name) VALUES (?)', ['Sirius']);
+ *
+ * @throws SkylineError `NO_DAEMON` with the reason, `VERSION_MISMATCH`, `INVALID_REQUEST` for an option
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Client> {
+  const client = new Client(checkOptions(options));
+  await client.connect();
+  return client;
+}
+
+/** A connection to the daemon that comes back by itself. Keeps no process alive. */
+export class Client {
+  readonly #options: CheckedOptions;
+  #connection: Connection | null = null;
+  #connecting: Promise<Connection> | null = null;
+  #hello: HelloReply | null = null;
+  #closed = false;
+
+  /** Use {@link connect}. */
+  constructor(options: CheckedOptions) {
+    this.#options = options;
+  }
+
+  get endpoint(): string {
+    return this.#options.endpoint;
+  }
+
+  /** What the daemon said of itself when the connection was made. */
+  get daemon(): { readonly version: string; readonly pid: number } | null {
+    return this.#hello;
+  }
+
+  /**
+   * A database, by its file. Opens nothing yet.
+   * @param file relative paths belong to this process's working directory, as it is now
+   */
+  database(file: string): Database {
+    if (typeof file !== 'string' || file === '')
+      throw invalidRequest('A database is named by its file, for instance "data.db".');
+    // Names that are no paths go to the daemon as they are, to be refused with a reason.
+    const special = file === ':memory:' || /^file:/i.test(file);
+    return new Database(this, special ? file : resolve(file));
+  }
+
+  async ping(options: RequestOptions = {}): Promise<PingReply> {
+    return decodeReply('Ping', await this.request({ type: 'Ping' }, options));
+  }
+
+  /** Figures of the daemon and of every database it knows, or of one. */
+  async status(file?: string, options: RequestOptions = {}): Promise<StatusReply> {
+    const db = file === undefined ? {} : { db: resolve(file) };
+    return decodeReply('Status', await this.request({ type: 'Status', ...db }, options));
+  }
+
+  /** Ends the daemon once everything that it has accepted is finished. This client starts a new one with its next request. */
+  async shutdown(options: RequestOptions = {}): Promise<void> {
+    decodeReply('Shutdown', await this.request({ type: 'Shutdown' }, options));
+    this.#connection?.close();
+    this.#connection = null;
+  }
+
+  /**
+   * Sends one request of the protocol. A daemon that refuses because it is leaving has done nothing: its successor is asked.
+   * @throws SkylineError
+   */
+  async request(message: Unnumbered, options: RequestOptions = {}): Promise<JsonObject> {
+    const until = performance.now() + this.#options.startTimeoutMs;
+    for (;;) {
+      const connection = this.#connection?.open === true ? this.#connection : await this.connect();
+      try {
+        return await connection.request(message, options);
+      } catch (error) {
+        const leaving = error instanceof SkylineError && error.code === 'SHUTTING_DOWN';
+        if (!leaving || !this.#options.autoStart || performance.now() > until) throw error;
+        connection.close();
+      }
+    }
+  }
+
+  /** Makes the connection, unless there is one. */
+  async connect(): Promise<Connection> {
+    if (this.#closed)
+      throw new SkylineError('CONNECTION_LOST', 'This client is closed. Call connect() for a new one.', {
+        retryable: false,
+      });
+    if (this.#connection?.open === true) return this.#connection;
+    this.#connecting ??= this.#open().finally(() => {
+      this.#connecting = null;
+    });
+    return await this.#connecting;
+  }
+
+  /** Ends the connection; requests without an answer are rejected. Idempotent. */
+  close(): void {
+    this.#closed = true;
+    this.#connection?.close();
+    this.#connection = null;
+  }
+
+  async #open(): Promise<Connection> {
+    const until = performance.now() + this.#options.startTimeoutMs;
+    for (;;) {
+      const connection = new Connection(await reachDaemon(this.#options));
+      try {
+        // Its answer shows that the daemon is there to stay: a leaving one refuses, and then nothing was sent yet.
+        const client = { name: this.#options.name, pid: process.pid, version: VERSION };
+        this.#hello = decodeReply(
+          'Hello',
+          await connection.request({ type: 'Hello', protocol: PROTOCOL_VERSION, client }),
+        );
+        connection.maxFrame = this.#hello.limits.max_frame;
+        this.#connection = connection;
+        return connection;
+      } catch (error) {
+        connection.close();
+        const gone =
+          error instanceof SkylineError &&
+          (error.code === 'SHUTTING_DOWN' || error.code === 'CONNECTION_LOST');
+        if (!gone || performance.now() > until) throw explain(error);
+      }
+    }
+  }
+}
+
+/** A daemon of another version may be why it cannot be understood. */
+function explain(error: unknown): unknown {
+  if (!(error instanceof SkylineError) || error.code !== 'VERSION_MISMATCH') return error;
+  return new SkylineError('VERSION_MISMATCH', `${error.message} This client is skylinedb ${VERSION}.`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,182 @@
+import type { Socket } from 'node:net';
+import { decodeIncoming } from '../protocol/decode-reply.js';
+import { messageOf, SkylineError } from '../protocol/errors.js';
+import { decodeText, encodeFrame, FrameDecoder, type JsonObject, parseObject } from '../protocol/frame.js';
+import type { ProgressEvent, Request } from '../protocol/messages.js';
+import type { ByteStream } from '../protocol/transport/node-ipc.js';
+
+/** A request without the id, which the connection gives it. */
+export type Unnumbered = Request extends infer R ? (R extends Request ? Omit<R, 'id'> : never) : never;
+
+interface Waiter {
+  resolve(body: JsonObject): void;
+  reject(error: SkylineError): void;
+  progress: ((event: ProgressEvent) => void) | undefined;
+}
+
+/** What may be said about one request. */
+export interface RequestOptions {
+  /** Gives up waiting. Whether the request was carried out is then unknown. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds to wait for the answer. */
+  readonly timeoutMs?: number | undefined;
+  readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
+}
+
+/** Replies can be as large as the daemon's `--max-frame` allows; it says so in Hello. */
+const MAX_REPLY = 1024 * 1024 * 1024;
+
+/**
+ * One connection to the daemon: numbers requests, pairs answers with them. It has one end, `close`, which settles
+ * whoever still waits; it never connects again. It keeps the process alive only while somebody waits.
+ */
+export class Connection {
+  readonly #socket: Socket;
+  readonly #decoder = new FrameDecoder(MAX_REPLY);
+  readonly #waiters = new Map<number, Waiter>();
+  #nextId = 1;
+  #maxFrame = Number.POSITIVE_INFINITY;
+  #closedBy: SkylineError | null = null;
+
+  constructor(stream: ByteStream) {
+    this.#socket = stream.socket;
+    stream.onData((chunk) => this.#read(chunk));
+    this.#socket.on('close', () => this.close(connectionLost('the daemon ended it, or died')));
+    this.#socket.unref();
+  }
+
+  get open(): boolean {
+    return this.#closedBy === null;
+  }
+
+  /** The daemon's bound of one frame, from its Hello. */
+  set maxFrame(bytes: number) {
+    this.#maxFrame = bytes;
+  }
+
+  /**
+   * Sends a request and waits for its answer. Requests may be sent without waiting for earlier ones.
+   * @throws SkylineError the daemon's; `CONNECTION_LOST`, `ABORTED`, `TIMEOUT` with the outcome unknown once it was sent
+   */
+  request(message: Unnumbered, options: RequestOptions = {}): Promise<JsonObject> {
+    const { signal, timeoutMs, onProgress } = options;
+    if (this.#closedBy !== null) return Promise.reject(notSent(this.#closedBy));
+    if (signal?.aborted === true) return Promise.reject(aborted('not_applied', signal.reason));
+    const id = this.#nextId;
+    this.#nextId += 1;
+    let frame: Buffer;
+    try {
+      frame = encodeFrame(JSON.stringify({ ...message, id }), this.#maxFrame);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return new Promise((resolve, reject) => {
+      let timer: NodeJS.Timeout | undefined;
+      const onAbort = () => this.#take(id)?.reject(aborted('unknown', signal?.reason));
+      const done = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+      };
+      this.#waiters.set(id, {
+        resolve: (body) => {
+          done();
+          resolve(body);
+        },
+        reject: (error) => {
+          done();
+          reject(error);
+        },
+        progress: onProgress,
+      });
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (timeoutMs !== undefined)
+        timer = setTimeout(() => this.#take(id)?.reject(noAnswer(timeoutMs)), timeoutMs);
+      if (this.#waiters.size === 1) this.#socket.ref();
+      this.#socket.write(frame);
+    });
+  }
+
+  /** Ends the connection. Idempotent; the first cause is what every waiter gets. */
+  close(cause: SkylineError = connectionLost('this client closed it')): void {
+    if (this.#closedBy !== null) return;
+    this.#closedBy = cause;
+    this.#socket.destroy();
+    for (const id of [...this.#waiters.keys()]) this.#take(id)?.reject(cause);
+  }
+
+  #read(chunk: Buffer): void {
+    this.#decoder.push(chunk);
+    try {
+      for (let payload = this.#decoder.next(); payload !== null; payload = this.#decoder.next()) {
+        this.#dispatch(parseObject(decodeText(payload)));
+      }
+    } catch (error) {
+      this.close(connectionLost(`the daemon sent something else than protocol 1: ${messageOf(error)}`));
+    }
+  }
+
+  #dispatch(object: JsonObject): void {
+    const incoming = decodeIncoming(object);
+    const id = 'id' in incoming && typeof incoming.id === 'number' ? incoming.id : undefined;
+    switch (incoming.kind) {
+      case 'reply':
+        if (id !== undefined) this.#take(id)?.resolve(incoming.body);
+        return;
+      case 'error':
+        // Without an id it is about the stream itself: the daemon ends the connection after it.
+        if (id === undefined) this.close(incoming.error);
+        else this.#take(id)?.reject(incoming.error);
+        return;
+      case 'progress':
+        if (id !== undefined) this.#waiters.get(id)?.progress?.(incoming.event);
+        return;
+      case 'unknown':
+        return;
+      default:
+        incoming satisfies never;
+    }
+  }
+
+  #take(id: number): Waiter | undefined {
+    const waiter = this.#waiters.get(id);
+    if (this.#waiters.delete(id) && this.#waiters.size === 0) this.#socket.unref();
+    return waiter;
+  }
+}
+
+function connectionLost(why: string): SkylineError {
+  return new SkylineError(
+    'CONNECTION_LOST',
+    `The connection to the daemon is gone: ${why}. Whether the request was carried out is unknown: look before you send it again.`,
+    { outcome: 'unknown' },
+  );
+}
+
+/** The same cause for a request that never left this process. */
+function notSent(cause: SkylineError): SkylineError {
+  return new SkylineError(
+    cause.code,
+    'The connection to the daemon was closed before the request was sent.',
+    { outcome: 'not_applied', cause },
+  );
+}
+
+function noAnswer(timeoutMs: number): SkylineError {
+  return new SkylineError(
+    'TIMEOUT',
+    `The daemon did not answer within ${timeoutMs} ms. Whether the request was carried out is unknown.`,
+    {
+      outcome: 'unknown',
+    },
+  );
+}
+
+function aborted(outcome: 'not_applied' | 'unknown', reason: unknown): SkylineError {
+  const what =
+    outcome === 'unknown' ? 'after it was sent: whether it was carried out is unknown' : 'before it was sent';
+  return new SkylineError('ABORTED', `The request was aborted ${what}.`, {
+    outcome,
+    retryable: false,
+    cause: reason,
+  });
+}

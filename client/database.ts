@@ -1,0 +1,307 @@
+import { resolve } from 'node:path';
+import { decodeReply } from '../protocol/decode-reply.js';
+import { invalidRequest, SkylineError } from '../protocol/errors.js';
+import type {
+  BackupReply,
+  CheckpointMode,
+  CheckpointReply,
+  ExecBatchReply,
+  PingDatabaseReply,
+  ProgressEvent,
+  ReopenDatabaseReply,
+  ReplaceDatabaseReply,
+  Statement,
+  StatementResult,
+  WireParams,
+} from '../protocol/messages.js';
+import { decodeCell, encodeValue, type SqlInput, type SqlOutput } from '../protocol/values.js';
+import type { Client } from './client.js';
+import type { RequestOptions } from './connection.js';
+import { Reader, type ReaderOptions } from './reader.js';
+
+/** Parameters by position, or by name. */
+export type SqlParams = readonly SqlInput[] | { readonly [name: string]: SqlInput };
+
+/** A row as an object. Columns of the same name fall together: use {@link Database.exec} and its arrays for those. */
+export type Row = { [column: string]: SqlOutput };
+
+/** One statement of a batch; a plain string has no parameters. */
+export type BatchStatement =
+  | string
+  | {
+      readonly sql: string;
+      readonly params?: SqlParams;
+      /** Runs the statement once for each. */
+      readonly paramSets?: readonly SqlParams[];
+      /** Makes the whole batch fail unless it holds. */
+      readonly expect?: { readonly rowsAffected: number };
+    };
+
+export interface BatchOptions {
+  /** `atomic` (default): all or nothing. `none`: each statement on its own; the only place for VACUUM. */
+  readonly tx?: 'atomic' | 'none';
+  /** On disk before the answer, whatever the daemon's `--durability`. */
+  readonly durable?: boolean;
+  /** Compare-and-set: fails with `EXPECTATION_FAILED` unless the database is there. */
+  readonly expectRev?: number;
+  readonly expectEpoch?: number;
+  /** Milliseconds after which the daemon gives the batch up, a running statement included. */
+  readonly timeoutMs?: number;
+  /** Gives up waiting; whether the batch was applied is then unknown. */
+  readonly signal?: AbortSignal;
+  /** `false` leaves the statements' results out. */
+  readonly results?: boolean;
+}
+
+/** What one statement did. */
+export interface ExecResult {
+  readonly rowsAffected: number;
+  /** Where the statement inserted a row; bigint beyond ±(2^53−1). */
+  readonly lastInsertRowid?: number | bigint;
+  /** For whatever returns rows. */
+  readonly columns?: readonly string[];
+  readonly rows?: readonly (readonly SqlOutput[])[];
+}
+
+export interface BatchResult {
+  /** The database's place after the batch: rev counts committed write batches, epoch changes when the file is replaced. */
+  readonly rev: number;
+  readonly epoch: number;
+  readonly rowsAffected: number;
+  /** One per statement, unless left out. */
+  readonly results: readonly ExecResult[];
+}
+
+export interface MaintenanceOptions {
+  /** Milliseconds for readers to leave. Default 5 000. */
+  readonly timeoutMs?: number;
+  readonly onProgress?: (event: ProgressEvent) => void;
+}
+
+/** The daemon answers by `timeoutMs`; this much later its silence is an answer too. */
+const ANSWER_GRACE_MS = 5_000;
+
+/** One database. Writes go through the daemon; {@link reader} reads the file directly. */
+export class Database {
+  readonly #client: Client;
+  /** The file's absolute path. */
+  readonly path: string;
+
+  /** Use {@link Client.database}. */
+  constructor(client: Client, path: string) {
+    this.#client = client;
+    this.path = path;
+  }
+
+  /**
+   * Runs one statement in a transaction of its own.
+   * @throws SkylineError `SQL_ERROR` with `details.sqlite_code`, and the codes of {@link batch}
+   */
+  async exec(
+    sql: string,
+    params?: SqlParams,
+    options: BatchOptions = {},
+  ): Promise<ExecResult & { rev: number; epoch: number }> {
+    const { rev, epoch, results } = await this.batch([params === undefined ? sql : { sql, params }], options);
+    return { ...(results[0] ?? { rowsAffected: 0 }), rev, epoch };
+  }
+
+  /** Runs one statement for its effect. */
+  async run(
+    sql: string,
+    params?: SqlParams,
+    options: BatchOptions = {},
+  ): Promise<{ rowsAffected: number; lastInsertRowid?: number | bigint; rev: number; epoch: number }> {
+    const { columns: _columns, rows: _rows, ...done } = await this.exec(sql, params, options);
+    return done;
+  }
+
+  /** Runs one statement on the writer and returns its rows as objects: for RETURNING, or to read behind one's own writes. */
+  async all<T = Row>(sql: string, params?: SqlParams, options: BatchOptions = {}): Promise<T[]> {
+    const { columns = [], rows = [] } = await this.exec(sql, params, options);
+    return rows.map((row) => Object.fromEntries(columns.map((column, at) => [column, row[at]])) as T);
+  }
+
+  /**
+   * Runs statements as one transaction: all of them or none.
+   * @throws SkylineError with `code`, `outcome` and `details`; `outcome: "unknown"` only when the connection was lost
+   */
+  async batch(statements: readonly BatchStatement[], options: BatchOptions = {}): Promise<BatchResult> {
+    const { tx, durable, expectRev, expectEpoch, timeoutMs, signal, results } = options;
+    const message = {
+      type: 'ExecBatch' as const,
+      db: this.path,
+      stmts: statements.map(encodeStatement),
+      ...(tx === undefined ? {} : { tx }),
+      ...(durable === undefined ? {} : { durable }),
+      ...(expectRev === undefined ? {} : { expect_rev: expectRev }),
+      ...(expectEpoch === undefined ? {} : { expect_epoch: expectEpoch }),
+      ...(timeoutMs === undefined ? {} : { timeout_ms: timeoutMs }),
+      ...(results === undefined ? {} : { results }),
+    };
+    const body = await this.#client.request(message, { signal, timeoutMs: withGrace(timeoutMs) });
+    return decodeBatch(decodeReply('ExecBatch', body));
+  }
+
+  /**
+   * A direct, read-only connection to the file. It sees every write whose answer has arrived.
+   * @throws SkylineError `DATABASE_NOT_FOUND` while the file does not exist
+   */
+  reader(options: ReaderOptions = {}): Reader {
+    return new Reader(this.path, options);
+  }
+
+  /** Where the database stands. Creates nothing. */
+  async ping(options: RequestOptions = {}): Promise<PingDatabaseReply> {
+    return decodeReply('PingDatabase', await this.#client.request({ type: 'Ping', db: this.path }, options));
+  }
+
+  /**
+   * Closes the database for everybody, calls back, and reopens it, also when the callback throws. Meanwhile the file may be
+   * copied, changed or replaced by whatever means.
+   * @throws SkylineError `CHECKPOINT_BUSY` when a reader does not leave in time: then nothing was called
+   */
+  async maintenance<T>(
+    callback: (path: string) => Promise<T> | T,
+    options: MaintenanceOptions = {},
+  ): Promise<T> {
+    await this.close(options);
+    let result: T;
+    try {
+      result = await callback(this.path);
+    } catch (error) {
+      try {
+        await this.reopen();
+      } catch (reopening) {
+        throw new AggregateError(
+          [error, reopening],
+          `The maintenance failed, and ${this.path} stays closed. See "errors".`,
+        );
+      }
+      throw error;
+    }
+    await this.reopen();
+    return result;
+  }
+
+  /** Finishes what is queued, refuses new writes, and brings the WAL into the main file. {@link reopen} ends it. */
+  async prepare(options: MaintenanceOptions = {}): Promise<void> {
+    const { timeoutMs } = options;
+    const message = {
+      type: 'PrepareForMaintenance' as const,
+      db: this.path,
+      ...(timeoutMs === undefined ? {} : { timeout_ms: timeoutMs }),
+    };
+    decodeReply('PrepareForMaintenance', await this.#client.request(message));
+  }
+
+  /** Closes the file until {@link reopen}, across all restarts. */
+  async close(options: MaintenanceOptions = {}): Promise<void> {
+    const { timeoutMs } = options;
+    const message = {
+      type: 'CloseDatabase' as const,
+      db: this.path,
+      ...(timeoutMs === undefined ? {} : { timeout_ms: timeoutMs }),
+    };
+    decodeReply('CloseDatabase', await this.#client.request(message));
+  }
+
+  /** @param options.allowMissing the file is gone for good: the next write makes a new one */
+  async reopen(options: { allowMissing?: boolean } = {}): Promise<ReopenDatabaseReply> {
+    const allow = options.allowMissing === undefined ? {} : { allow_missing: options.allowMissing };
+    return decodeReply(
+      'ReopenDatabase',
+      await this.#client.request({ type: 'ReopenDatabase', db: this.path, ...allow }),
+    );
+  }
+
+  /**
+   * Puts a copy of another file in the database's place, in one step for everybody. The old file is kept.
+   * @param file relative to this process's working directory; it is neither moved nor changed
+   */
+  async replace(file: string, options: MaintenanceOptions = {}): Promise<ReplaceDatabaseReply> {
+    const { timeoutMs, onProgress } = options;
+    const message = {
+      type: 'ReplaceDatabase' as const,
+      db: this.path,
+      from: resolve(file),
+      ...(timeoutMs === undefined ? {} : { timeout_ms: timeoutMs }),
+    };
+    return decodeReply('ReplaceDatabase', await this.#client.request(message, { onProgress }));
+  }
+
+  /**
+   * Copies the database while it goes on being written.
+   * @param to relative to this process's working directory
+   */
+  async backup(
+    to: string,
+    options: { overwrite?: boolean; onProgress?: (event: ProgressEvent) => void } = {},
+  ): Promise<BackupReply> {
+    const { overwrite, onProgress } = options;
+    const message = {
+      type: 'Backup' as const,
+      db: this.path,
+      to: resolve(to),
+      ...(overwrite === undefined ? {} : { overwrite }),
+    };
+    return decodeReply('Backup', await this.#client.request(message, { onProgress }));
+  }
+
+  /** https://sqlite.org/pragma.html#pragma_wal_checkpoint */
+  async checkpoint(mode: CheckpointMode = 'passive'): Promise<CheckpointReply> {
+    return decodeReply('Checkpoint', await this.#client.request({ type: 'Checkpoint', db: this.path, mode }));
+  }
+}
+
+function withGrace(timeoutMs: number | undefined): number | undefined {
+  return timeoutMs === undefined ? undefined : timeoutMs + ANSWER_GRACE_MS;
+}
+
+function encodeStatement(statement: BatchStatement, index: number): Statement {
+  if (typeof statement === 'string') return { sql: statement };
+  const { sql, params, paramSets, expect } = statement;
+  try {
+    return {
+      sql,
+      ...(params === undefined ? {} : { params: encodeParams(params) }),
+      ...(paramSets === undefined ? {} : { param_sets: paramSets.map(encodeParams) }),
+      ...(expect === undefined ? {} : { expect: { rows_affected: expect.rowsAffected } }),
+    };
+  } catch (error) {
+    if (error instanceof SkylineError)
+      throw invalidRequest(`Statement ${index}: ${error.message}`, { statement_index: index });
+    throw error;
+  }
+}
+
+function encodeParams(params: SqlParams): WireParams {
+  if (isArray(params)) return params.map(encodeValue);
+  return Object.fromEntries(Object.entries(params).map(([name, value]) => [name, encodeValue(value)]));
+}
+
+/** Array.isArray does not narrow readonly arrays out of a union. */
+function isArray(params: SqlParams): params is readonly SqlInput[] {
+  return Array.isArray(params);
+}
+
+function decodeBatch(reply: ExecBatchReply): BatchResult {
+  return {
+    rev: reply.rev,
+    epoch: reply.epoch,
+    rowsAffected: reply.rows_affected,
+    results: (reply.results ?? []).map(decodeResult),
+  };
+}
+
+function decodeResult(result: StatementResult): ExecResult {
+  const { rows_affected, last_insert_rowid: rowid, columns, rows } = result;
+  return {
+    rowsAffected: rows_affected,
+    ...(rowid === undefined
+      ? {}
+      : { lastInsertRowid: typeof rowid === 'number' ? rowid : BigInt(rowid.$int) }),
+    ...(columns === undefined ? {} : { columns }),
+    ...(rows === undefined ? {} : { rows: rows.map((row) => row.map(decodeCell)) }),
+  };
+}

@@ -1,0 +1,34 @@
+/** `skylinedb`: the client library. */
+export { type ClientErrorCode, ProtocolError, SkylineError } from '../protocol/errors.js';
+export type {
+  BackupReply,
+  CheckpointMode,
+  CheckpointReply,
+  DatabaseState,
+  DatabaseStatus,
+  ErrorCode,
+  ErrorDetails,
+  LockHolder,
+  Outcome,
+  PingDatabaseReply,
+  PingReply,
+  ProgressEvent,
+  ReopenDatabaseReply,
+  ReplaceDatabaseReply,
+  StatusReply,
+} from '../protocol/messages.js';
+export { real, type SqlInput, type SqlOutput } from '../protocol/values.js';
+export { Client, connect } from './client.js';
+export type { RequestOptions } from './connection.js';
+export {
+  type BatchOptions,
+  type BatchResult,
+  type BatchStatement,
+  Database,
+  type ExecResult,
+  type MaintenanceOptions,
+  type Row,
+  type SqlParams,
+} from './database.js';
+export type { ConnectOptions } from './options.js';
+export { Reader, type ReaderOptions } from './reader.js';

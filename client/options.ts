@@ -1,0 +1,57 @@
+import { homedir } from 'node:os';
+import { resolveEndpoint, type Surroundings } from '../protocol/endpoint.js';
+import { invalidRequest } from '../protocol/errors.js';
+
+/** How to reach the daemon. All of it is optional. */
+export interface ConnectOptions {
+  /** The endpoint; default: `SKYLINEDB_SOCKET`, else the user's own place. */
+  readonly socket?: string;
+  /** Whether to start a daemon when none runs. Default true. */
+  readonly autoStart?: boolean;
+  /** Milliseconds to wait for a daemon to start. Default 10 000. */
+  readonly startTimeoutMs?: number;
+  /** Further arguments for a daemon that this client starts, such as `['--durability', 'full']`. */
+  readonly daemonArgs?: readonly string[];
+  /** The application's name, for the daemon's log. */
+  readonly name?: string;
+}
+
+/** Options as the library uses them: checked, complete and fixed. */
+export interface CheckedOptions {
+  readonly endpoint: string;
+  readonly autoStart: boolean;
+  readonly startTimeoutMs: number;
+  readonly daemonArgs: readonly string[];
+  readonly name: string;
+}
+
+/**
+ * Checks the options once, at the door.
+ * @throws SkylineError `INVALID_REQUEST` naming the option
+ */
+export function checkOptions(options: ConnectOptions): CheckedOptions {
+  const { socket, autoStart = true, startTimeoutMs = 10_000, daemonArgs = [], name = 'skylinedb' } = options;
+  if (socket !== undefined && (typeof socket !== 'string' || socket === '')) throw wrong('socket', 'a path');
+  if (typeof autoStart !== 'boolean') throw wrong('autoStart', 'true or false');
+  if (!Number.isFinite(startTimeoutMs) || startTimeoutMs < 0)
+    throw wrong('startTimeoutMs', 'a number of milliseconds');
+  if (!Array.isArray(daemonArgs) || daemonArgs.some((arg) => typeof arg !== 'string'))
+    throw wrong('daemonArgs', 'an array of strings');
+  if (typeof name !== 'string') throw wrong('name', 'a string');
+  return Object.freeze({
+    endpoint: resolveEndpoint(surroundings(), socket),
+    autoStart,
+    startTimeoutMs,
+    daemonArgs: Object.freeze([...daemonArgs]),
+    name,
+  });
+}
+
+/** This process's surroundings, for the rules in protocol/endpoint.ts. */
+export function surroundings(): Surroundings {
+  return { platform: process.platform, env: process.env, uid: process.getuid?.() ?? -1, home: homedir() };
+}
+
+function wrong(option: string, expected: string): Error {
+  return invalidRequest(`The option "${option}" must be ${expected}.`);
+}

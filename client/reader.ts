@@ -1,0 +1,192 @@
+import { statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type BetterSqlite3 from 'better-sqlite3';
+import { codeOf, SkylineError } from '../protocol/errors.js';
+import { encodeValue, type SqlInput, type SqlOutput } from '../protocol/values.js';
+import type { Row, SqlParams } from './database.js';
+
+export interface ReaderOptions {
+  /** Milliseconds to wait while SQLite is briefly locked (recovery, last close). Default 5 000. */
+  readonly busyTimeoutMs?: number;
+}
+
+/** Moments in which another process opens or closes the database: they pass. */
+const PASSING = /^SQLITE_(BUSY|CANTOPEN|PROTOCOL|READONLY_(RECOVERY|CANTINIT|CANTLOCK))/;
+const MAX_TRIES = 50;
+const PAUSE_MS = 5;
+
+/**
+ * Reads a database file directly: no daemon, no copy, SQLite's own speed. It cannot write, and it follows the file when it
+ * is replaced. Synchronous, like better-sqlite3 itself.
+ */
+export class Reader {
+  readonly #path: string;
+  readonly #busyTimeoutMs: number;
+  #db: BetterSqlite3.Database | null = null;
+  #file: string | null = null;
+  #closed = false;
+
+  /**
+   * Use {@link Database.reader}.
+   * @throws SkylineError `DATABASE_NOT_FOUND`
+   */
+  constructor(path: string, options: ReaderOptions = {}) {
+    this.#path = path;
+    this.#busyTimeoutMs = options.busyTimeoutMs ?? 5_000;
+    this.#retrying(() => this.#current());
+  }
+
+  /**
+   * All rows, as objects. Integers beyond ±(2^53−1) are bigint.
+   * @throws SkylineError
+   */
+  all<T = Row>(sql: string, params?: SqlParams): T[] {
+    const { columns, rows } = this.rows(sql, params);
+    return rows.map((row) => Object.fromEntries(columns.map((column, at) => [column, row[at]])) as T);
+  }
+
+  /** The first row, or undefined. */
+  get<T = Row>(sql: string, params?: SqlParams): T | undefined {
+    return this.all<T>(sql, params)[0];
+  }
+
+  /** All rows, as arrays in the order of the columns: nothing is lost where two have the same name. */
+  rows(sql: string, params?: SqlParams): { columns: string[]; rows: SqlOutput[][] } {
+    return this.#retrying(() => {
+      const stmt = this.#current().prepare<unknown[]>(sql);
+      if (!stmt.reader)
+        throw new SkylineError(
+          'STATEMENT_NOT_ALLOWED',
+          'A reader only reads: send what writes through the daemon (exec, run, batch).',
+        );
+      const rows = stmt
+        .safeIntegers(true)
+        .raw(true)
+        .all(...bindings(params)) as unknown[][];
+      return { columns: stmt.columns().map(({ name }) => name), rows: rows.map((row) => row.map(toOutput)) };
+    });
+  }
+
+  /** Closes the file. Idempotent. */
+  close(): void {
+    this.#closed = true;
+    this.#release();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** The connection to the file that is at the path now. */
+  #current(): BetterSqlite3.Database {
+    if (this.#closed) throw new SkylineError('INVALID_REQUEST', 'This reader is closed.');
+    const file = fileAt(this.#path);
+    if (this.#db !== null && this.#file === file) return this.#db;
+    this.#release();
+    const db = new (betterSqlite3())(this.#path, {
+      readonly: true,
+      fileMustExist: true,
+      timeout: this.#busyTimeoutMs,
+    });
+    try {
+      db.pragma('query_only = ON');
+      db.pragma('wal_autocheckpoint = 0');
+      // Opens the WAL too. If the file was replaced since the look above, main file and WAL may not belong together.
+      db.pragma('schema_version');
+      if (fileAt(this.#path) !== file)
+        throw Object.assign(new Error('replaced while opening'), { code: 'SQLITE_BUSY' });
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+    this.#db = db;
+    this.#file = file;
+    return db;
+  }
+
+  #retrying<T>(work: () => T): T {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return work();
+      } catch (error) {
+        const code = codeOf(error) ?? '';
+        if (error instanceof SkylineError) throw error;
+        if (tries >= MAX_TRIES || !PASSING.test(code)) throw readFailure(this.#path, error, code);
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
+      }
+    }
+  }
+
+  #release(): void {
+    this.#db?.close();
+    this.#db = null;
+    this.#file = null;
+  }
+}
+
+/** Loaded with the first reader: an application that only writes does not pay for it. */
+function betterSqlite3(): typeof BetterSqlite3 {
+  return createRequire(import.meta.url)('better-sqlite3') as typeof BetterSqlite3;
+}
+
+/** @throws SkylineError `DATABASE_NOT_FOUND` */
+function fileAt(path: string): string {
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+  if (stat === undefined)
+    throw new SkylineError(
+      'DATABASE_NOT_FOUND',
+      `There is no database at ${path}. The first write makes it.`,
+    );
+  return `${stat.dev}:${stat.ino}`;
+}
+
+function bindings(params: SqlParams | undefined): unknown[] {
+  if (params === undefined) return [];
+  if (Array.isArray(params)) return (params as readonly SqlInput[]).map(toBind);
+  return [
+    Object.fromEntries(
+      Object.entries(params).map(([name, value]) => [name.replace(/^[:@$]/, ''), toBind(value as SqlInput)]),
+    ),
+  ];
+}
+
+/** better-sqlite3 binds every number as REAL: whole ones go in as bigint. */
+function toBind(value: SqlInput): unknown {
+  if (value instanceof Uint8Array) return value;
+  const wire = encodeValue(value);
+  if (typeof wire === 'number') return Number.isInteger(wire) ? BigInt(wire) : wire;
+  if (typeof wire === 'boolean') return wire ? 1n : 0n;
+  if (typeof value === 'bigint') return value;
+  if (typeof wire === 'object' && wire !== null && '$real' in wire) return Number(wire.$real);
+  return wire;
+}
+
+function toOutput(value: unknown): SqlOutput {
+  if (typeof value !== 'bigint') return value as SqlOutput;
+  return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER)
+    ? Number(value)
+    : value;
+}
+
+function readFailure(path: string, error: unknown, code: string): SkylineError {
+  const message = error instanceof Error ? error.message : String(error);
+  if (code === 'SQLITE_NOTADB')
+    return new SkylineError('NOT_A_DATABASE', `${path}: ${message}.`, { cause: error });
+  if (code.startsWith('SQLITE_CORRUPT'))
+    return new SkylineError('DATABASE_CORRUPT', `${path}: ${message}.`, { cause: error });
+  if (code.startsWith('SQLITE_BUSY'))
+    return new SkylineError('BUSY', `${path}: ${message}. Another process holds it; try again.`, {
+      cause: error,
+    });
+  if (code.startsWith('SQLITE_CANTOPEN')) {
+    return new SkylineError(
+      'IO_ERROR',
+      `${path}: ${message}. A database in WAL mode can only be read where its folder is writable.`,
+      { cause: error },
+    );
+  }
+  return new SkylineError('SQL_ERROR', `SQLite: ${message}`, {
+    cause: error,
+    details: code === '' ? {} : { sqlite_code: code },
+  });
+}

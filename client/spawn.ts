@@ -1,0 +1,205 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join, parse } from 'node:path';
+import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import lockfile from 'proper-lockfile';
+import { isPipe, stateFolder, userDataFolder } from '../protocol/endpoint.js';
+import { codeOf, messageOf, SkylineError } from '../protocol/errors.js';
+import { type ByteStream, connect } from '../protocol/transport/node-ipc.js';
+import { checkSocketFolder, ensureSocketFolder } from '../protocol/transport/socket-folder.js';
+import { type CheckedOptions, surroundings } from './options.js';
+
+/**
+ * Finding a daemon, or starting one. What decides that one daemon lives is a lock that the daemon itself holds; the lock
+ * file used here only calms a herd of starters, so that sixty clients do not start sixty processes to end fifty-nine.
+ */
+const DAEMON_MAIN = fileURLToPath(new URL('../daemon/main.js', import.meta.url));
+const CONNECT_TIMEOUT_MS = 5_000;
+/** How long a lock file may be without a sign of life from its holder, in milliseconds. */
+const STALE_MS = 5_000;
+const MAX_LAST_WORDS = 4_000;
+
+/**
+ * Connects to the daemon, starting it if need be and allowed.
+ * @throws SkylineError `NO_DAEMON` with the reason, the daemon's own where it gave one
+ */
+export async function reachDaemon(options: CheckedOptions): Promise<ByteStream> {
+  const { endpoint } = options;
+  const until = performance.now() + options.startTimeoutMs;
+  let reason = `no daemon listens at ${endpoint}`;
+  for (;;) {
+    const stream = await tryConnect(endpoint);
+    if (stream !== null) return stream;
+    if (!options.autoStart)
+      throw noDaemon(
+        `No daemon is running at ${endpoint}. Start one with "skylinedb-daemon", or let a write start it.`,
+      );
+    if (performance.now() >= until)
+      throw noDaemon(`No daemon could be reached within ${options.startTimeoutMs} ms: ${reason}.`);
+    ensureSocketFolder(endpoint, process.getuid?.() ?? -1);
+    const release = await tryStartLock(endpoint);
+    if (release === null) {
+      reason = `another process is starting one at ${endpoint}`;
+      await sleep(10 + Math.random() * 40);
+      continue;
+    }
+    try {
+      const meanwhile = await tryConnect(endpoint);
+      if (meanwhile !== null) return meanwhile;
+      const failure = await startDaemon(options, Math.max(1_000, until - performance.now()));
+      if (failure !== null) {
+        reason = failure;
+        await sleep(20);
+      }
+    } finally {
+      await release();
+    }
+  }
+}
+
+/** @returns null when nobody listens */
+async function tryConnect(endpoint: string): Promise<ByteStream | null> {
+  if (!checkSocketFolder(endpoint, process.getuid?.() ?? -1)) return null;
+  try {
+    return await connect(endpoint, CONNECT_TIMEOUT_MS);
+  } catch (error) {
+    const code = codeOf(error);
+    // EAGAIN: the listener's queue is full (unix(7)); ECONNRESET: it went away just then.
+    if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'EAGAIN' || code === 'ECONNRESET')
+      return null;
+    throw noDaemon(`The daemon at ${endpoint} cannot be reached: ${messageOf(error)}.`);
+  }
+}
+
+/**
+ * Starts the daemon and waits until it is ready.
+ * @returns null when it is, or why another daemon is there already
+ * @throws SkylineError `NO_DAEMON` with the daemon's own reason
+ */
+async function startDaemon(options: CheckedOptions, timeoutMs: number): Promise<string | null> {
+  const around = surroundings();
+  const { NODE_OPTIONS: _options, ...env } = process.env;
+  const args = [
+    DAEMON_MAIN,
+    '--socket',
+    options.endpoint,
+    '--ready-fd',
+    '3',
+    ...options.daemonArgs,
+    userDataFolder(around),
+  ];
+  const child = spawn(process.execPath, args, {
+    detached: true,
+    // Not the client's folder: a daemon that outlives it must not keep it busy.
+    cwd: parse(around.home).root,
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    // In an Electron app execPath is Electron itself. NODE_OPTIONS was meant for the client (--inspect, --require).
+    env: { ...env, ELECTRON_RUN_AS_NODE: '1' },
+    windowsHide: true,
+  });
+  const [, , stderr, ready] = child.stdio as unknown as [null, null, Readable, Readable];
+  let lastWords = '';
+  stderr.setEncoding('utf8').on('data', (text: string) => {
+    lastWords = (lastWords + text).slice(-MAX_LAST_WORDS);
+  });
+  try {
+    const line = await firstLine(ready, timeoutMs, new Promise((_, reject) => child.once('error', reject)));
+    const answer =
+      line === '' ? null : (JSON.parse(line) as { status?: string; code?: string; message?: string });
+    if (answer?.status === 'ready') return null;
+    if (answer?.code === 'ALREADY_RUNNING') return answer.message ?? 'another daemon is running';
+    if (answer === null) await stderrEnd(stderr);
+    throw noDaemon(
+      `The daemon could not start: ${(answer?.message ?? lastWords.trim()) || 'it ended without a word'}`,
+    );
+  } catch (error) {
+    if (error instanceof SkylineError) throw error;
+    throw noDaemon(
+      `The daemon could not be started: ${messageOf(error)}.${lastWords === '' ? '' : ` It said: ${lastWords.trim()}`}`,
+    );
+  } finally {
+    // From here on neither side waits for the other.
+    stderr.destroy();
+    ready.destroy();
+    child.unref();
+  }
+}
+
+async function firstLine(stream: Readable, timeoutMs: number, failed: Promise<never>): Promise<string> {
+  const signal = AbortSignal.timeout(Math.ceil(timeoutMs));
+  const line = (async () => {
+    let text = '';
+    for await (const chunk of stream.setEncoding('utf8')) {
+      text += String(chunk);
+      if (text.includes('\n')) break;
+    }
+    return text.split('\n')[0] ?? '';
+  })();
+  const late = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () =>
+      reject(new Error(`it was not ready within ${Math.round(timeoutMs)} ms`)),
+    );
+  });
+  return await Promise.race([line, failed, late]);
+}
+
+/** A process that died before it could report has left its reason on stderr. */
+async function stderrEnd(stderr: Readable): Promise<void> {
+  if (stderr.readableEnded) return;
+  await Promise.race([new Promise((resolve) => stderr.once('end', resolve)), sleep(500)]);
+}
+
+/**
+ * Takes the lock file, without waiting.
+ * @returns how to give it back, or null while another process has it
+ */
+async function tryStartLock(endpoint: string): Promise<(() => Promise<void>) | null> {
+  const folder = isPipe(endpoint) ? stateFolder(surroundings()) : parse(endpoint).dir;
+  if (isPipe(endpoint)) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const lockPath = join(folder, `${parse(endpoint).name}.starting`);
+  const pidPath = `${lockPath}.pid`;
+  try {
+    const release = await lockfile.lock(folder, {
+      lockfilePath: lockPath,
+      realpath: false,
+      stale: STALE_MS,
+      retries: 0,
+      // By default it throws from a timer. Losing this lock costs a superfluous process, nothing more.
+      onCompromised: () => undefined,
+    });
+    writeFileSync(pidPath, String(process.pid));
+    return async () => {
+      rmSync(pidPath, { force: true });
+      await release().catch(() => undefined);
+    };
+  } catch (error) {
+    if (codeOf(error) !== 'ELOCKED')
+      throw noDaemon(`The lock file ${lockPath} cannot be made: ${messageOf(error)}.`);
+    if (holderIsDead(pidPath)) breakLock(lockPath);
+    return null;
+  }
+}
+
+/** A starter that was killed leaves its lock file until it is stale; its pid tells at once. */
+function holderIsDead(pidPath: string): boolean {
+  try {
+    process.kill(Number(readFileSync(pidPath, 'utf8')), 0);
+    return false;
+  } catch (error) {
+    return codeOf(error) === 'ESRCH';
+  }
+}
+
+function breakLock(lockPath: string): void {
+  try {
+    rmdirSync(lockPath);
+  } catch {
+    // Somebody else was quicker.
+  }
+}
+
+function noDaemon(message: string): SkylineError {
+  return new SkylineError('NO_DAEMON', message);
+}

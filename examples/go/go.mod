@@ -1,0 +1,3 @@
+module skylinedb-example
+
+go 1.19

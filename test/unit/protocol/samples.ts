@@ -1,0 +1,153 @@
+import type { ErrorDetails, Limits, ReplyOf, RequestType } from '../../../protocol/messages.js';
+
+/** Small enough that each limit can be passed in a test. */
+export const LIMITS: Limits = {
+  max_frame: 4096,
+  max_statements: 3,
+  max_parameters: 4,
+  max_sql_bytes: 30,
+  max_result_bytes: 4096,
+  max_in_flight: 8,
+};
+
+/** The fields of a full request of each type, as the router reads them. */
+export const requests: { readonly [Type in RequestType]: { readonly [name: string]: unknown } } = {
+  Hello: { protocol: 1, client: { name: 'app', pid: 1, version: '0.1.0' } },
+  Ping: { db: 'x.db' },
+  ExecBatch: { db: 'x.db', timeout_ms: 10 },
+  PrepareForMaintenance: { db: 'x.db', timeout_ms: 0 },
+  CloseDatabase: { db: 'x.db', timeout_ms: 5000 },
+  ReopenDatabase: { db: 'x.db', allow_missing: true },
+  ReplaceDatabase: { db: 'x.db', from: 'new.db', timeout_ms: 5000 },
+  Backup: { db: 'x.db', to: 'copy.db', overwrite: false },
+  Checkpoint: { db: 'x.db', mode: 'truncate' },
+  Status: { db: 'x.db' },
+  Shutdown: {},
+};
+export const requestTypes = Object.keys(requests) as RequestType[];
+
+/** An ExecBatch with every field, within LIMITS. */
+export const batch = {
+  type: 'ExecBatch',
+  id: 9,
+  db: 'x.db',
+  tx: 'none',
+  durable: true,
+  expect_rev: 0,
+  expect_epoch: 3,
+  timeout_ms: 50,
+  results: false,
+  stmts: [
+    { sql: 'SELECT ?', params: [null, { $int: '1' }, 'a'], expect: { rows_affected: 0 } },
+    { sql: 'SELECT :a', params: { ':a': 1.5 } },
+    { sql: 'SELECT ?', param_sets: [[1], { a: 2 }] },
+  ],
+};
+
+const database: ReplyOf['Status']['databases'][number] = {
+  db_path: '/d/x.db',
+  state: 'preparing',
+  rev: 4,
+  epoch: 1,
+  worker_pid: 12,
+  queue_depth: 0,
+  wal_bytes: 4152,
+  counters: { batches: 5, failed: 1, commits: 3, checkpoints: 2, worker_restarts: 0 },
+  latency_us: { p50: 30, p99: 90, p999: 200, max: 4000 },
+  stale: false,
+};
+/** A reply of each kind, with every field. */
+export const replies: ReplyOf = {
+  Hello: { status: 'ok', protocol: 1, version: '0.1.0', pid: 7, limits: LIMITS },
+  Ping: { status: 'ok', version: '0.1.0', pid: 7, uptime_ms: 0 },
+  PingDatabase: {
+    status: 'ok',
+    version: '0.1.0',
+    db_path: '/d/x.db',
+    exists: false,
+    state: 'open',
+    rev: 0,
+    epoch: 0,
+  },
+  ExecBatch: {
+    status: 'ok',
+    rev: 2,
+    epoch: 1,
+    rows_affected: 3,
+    results: [
+      { rows_affected: 1, last_insert_rowid: -5 },
+      { rows_affected: 1, last_insert_rowid: { $int: '9007199254740993' } },
+      {
+        rows_affected: 0,
+        columns: ['a', 'a'],
+        rows: [
+          [1, null],
+          [{ $blob: '' }, 'x'],
+        ],
+      },
+    ],
+  },
+  PrepareForMaintenance: { status: 'ok', checkpointed: true },
+  CloseDatabase: { status: 'ok', closed: true },
+  ReopenDatabase: { status: 'ok', reopened: false, rev: 1, epoch: 2 },
+  ReplaceDatabase: { status: 'ok', replaced: true, rev: 1, epoch: 2, backup: '/d/x.db.old' },
+  Backup: { status: 'ok', pages: 3, bytes: 12288 },
+  Checkpoint: { status: 'ok', log: 4, checkpointed: 4, busy: false },
+  Status: {
+    status: 'ok',
+    version: '0.1.0',
+    pid: 7,
+    uptime_ms: 12,
+    endpoint: '/tmp/skylinedb-1/v1.sock',
+    data_dir: '/d',
+    state_dir: '/s',
+    connections: 1,
+    workers: 1,
+    requests: 9,
+    databases: [database, { ...database, state: 'closed', worker_pid: null, latency_us: null, stale: true }],
+  },
+  Shutdown: { status: 'ok' },
+};
+export const replyNames = Object.keys(replies) as (keyof ReplyOf)[];
+
+/** An error frame; `details` are its optional fields. */
+export const failure = {
+  status: 'error',
+  id: 3,
+  code: 'BUSY',
+  message: 'm',
+  retryable: true,
+  outcome: 'not_applied',
+};
+export const details: Required<ErrorDetails> = {
+  sqlite_code: 'SQLITE_CONSTRAINT_UNIQUE',
+  statement_index: 0,
+  parameter: 'a',
+  applied: 2,
+  limit: 'max_frame',
+  limit_value: 9,
+  holders: [{ pid: 4 }, { pid: 5, command: 'sqlite3 x.db' }],
+  expected: 1,
+  actual: 0,
+};
+
+/** The steps into a message. */
+export type Path = readonly (string | number)[];
+
+/** Every place in a message, except inside of rows: cells are checked where they become values. */
+export function places(value: unknown, path: Path = []): [Path, unknown][] {
+  const inside =
+    typeof value !== 'object' || value === null || path.at(-2) === 'rows'
+      ? []
+      : Object.entries(value).flatMap(([key, item]) =>
+          places(item, [...path, Array.isArray(value) ? Number(key) : key]),
+        );
+  return path.length === 0 ? inside : [[path, value], ...inside];
+}
+
+/** The message with one place changed; undefined removes it. */
+export function changed(sample: unknown, [step, ...rest]: Path, value: unknown): object {
+  const copy = structuredClone(sample) as Record<string | number, unknown>;
+  if (step !== undefined) copy[step] = rest.length === 0 ? value : changed(copy[step], rest, value);
+  return copy;
+}
