@@ -1,0 +1,104 @@
+import { connect, type Socket } from 'node:net';
+
+/** A reply or an event as it arrived. */
+export type Message = { readonly [field: string]: unknown };
+
+/**
+ * The protocol by hand, on node:net: nothing of the project's own code, so that a test of the wire tests the wire.
+ */
+export class Wire {
+  readonly socket: Socket;
+  readonly #inbox: Message[] = [];
+  readonly #takers: ((message: Message | null) => void)[] = [];
+  #bytes = Buffer.alloc(0);
+  #ended = false;
+  #nextId = 1;
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on('data', (chunk) => {
+      this.#bytes = Buffer.concat([this.#bytes, chunk]);
+      while (this.#bytes.length >= 4 && this.#bytes.length >= 4 + this.#bytes.readUInt32LE(0)) {
+        const end = 4 + this.#bytes.readUInt32LE(0);
+        this.#deliver(JSON.parse(this.#bytes.subarray(4, end).toString('utf8')) as Message);
+        this.#bytes = this.#bytes.subarray(end);
+      }
+    });
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      this.#ended = true;
+      for (const take of this.#takers.splice(0)) take(null);
+    });
+  }
+
+  static connect(path: string): Promise<Wire> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(path);
+      socket.once('error', reject);
+      socket.once('connect', () => {
+        socket.removeListener('error', reject);
+        resolve(new Wire(socket));
+      });
+    });
+  }
+
+  /** One frame of JSON. */
+  static frame(message: unknown): Buffer {
+    const payload = Buffer.from(JSON.stringify(message));
+    const header = Buffer.alloc(4);
+    header.writeUInt32LE(payload.length);
+    return Buffer.concat([header, payload]);
+  }
+
+  send(message: unknown): void {
+    this.socket.write(Wire.frame(message));
+  }
+
+  raw(bytes: Buffer): void {
+    this.socket.write(bytes);
+  }
+
+  /** The next message, in the order of arrival; null when the daemon has ended the connection. */
+  next(): Promise<Message | null> {
+    const first = this.#inbox.shift();
+    if (first !== undefined) return Promise.resolve(first);
+    if (this.#ended) return Promise.resolve(null);
+    return new Promise((resolve) => this.#takers.push(resolve));
+  }
+
+  /** Sends a request with an id of its own and returns its reply; events and other replies before it are dropped. */
+  async request(message: Message): Promise<Message> {
+    const id = `w${this.#nextId}`;
+    this.#nextId += 1;
+    this.send({ ...message, id });
+    for (;;) {
+      const answer = await this.next();
+      if (answer === null)
+        throw new Error(`the connection ended before the answer to ${JSON.stringify(message).slice(0, 200)}`);
+      if (answer.id === id && 'status' in answer) return answer;
+    }
+  }
+
+  /** An `ExecBatch`. */
+  exec(db: string | undefined, stmts: readonly unknown[], more: Message = {}): Promise<Message> {
+    const list = stmts.map((stmt) => (typeof stmt === 'string' ? { sql: stmt } : stmt));
+    return this.request({ type: 'ExecBatch', ...(db === undefined ? {} : { db }), stmts: list, ...more });
+  }
+
+  /** The rows of the last statement of a batch that must succeed. */
+  async rows(db: string, sql: string, params: readonly unknown[] = []): Promise<unknown[][]> {
+    const reply = await this.exec(db, [{ sql, params }]);
+    if (reply.status !== 'ok') throw new Error(JSON.stringify(reply));
+    return (reply.results as { rows: unknown[][] }[]).at(-1)?.rows ?? [];
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+
+  #deliver(message: Message): void {
+    const take = this.#takers.shift();
+    if (take === undefined) this.#inbox.push(message);
+    else take(message);
+  }
+}
