@@ -8,6 +8,7 @@ import type { Logger } from './log.js';
 import type { MaintenanceRecords } from './maintenance-records.js';
 import { walBytes } from './worker/checkpoint.js';
 import { monotonicMs, type Notice, type Order, type Position } from './worker/link.js';
+import { missingFile } from './worker/position-table.js';
 import type { PoolMember, WorkerPool } from './worker-pool.js';
 import { describeExit, type WorkerExit, WorkerProcess } from './worker-process.js';
 
@@ -225,6 +226,7 @@ export class RoutedDatabase implements PoolMember {
     const before = this.fileId;
     this.fileId = found;
     if (before === undefined || sameFile(before, found) || this.#operation !== null || this.#moved) return;
+    if (found === undefined) this.known = missingFile(this.known);
     if (this.#worker === null) return;
     this.#log.warn(
       'the file was replaced or deleted while it was open; use replace-database or close-database for that',

@@ -13,6 +13,7 @@ import {
 import { walBytes } from './worker/checkpoint.js';
 import { discard } from './worker/copy.js';
 import type { Position } from './worker/link.js';
+import { missingFile } from './worker/position-table.js';
 import type { WorkerProcess } from './worker-process.js';
 
 /** Milliseconds for readers to leave, when the request does not say. */
@@ -187,7 +188,8 @@ export class Maintenance {
   async #reopenClosed(database: RoutedDatabase, allowMissing: boolean): Promise<Standing> {
     const record = this.#records.read(database.path);
     const missing = lookAt(database.path) === undefined;
-    if (!(missing && (allowMissing || record?.file === null))) {
+    if (missing && allowMissing) database.known = missingFile(database.known);
+    else {
       const unchanged = record !== null && sameFacts(record.file, factsOf(database.path));
       const wasEmpty = record?.file?.size === '0';
       try {

@@ -35,7 +35,7 @@ export class SkylineError extends Error {
   readonly code: ErrorCode | ClientErrorCode;
   /** What became of the request. */
   readonly outcome: Outcome;
-  /** Whether the same request may succeed later. With `outcome: "unknown"`, look before sending it again. */
+  /** Whether sending the same request again is safe and may succeed: never unless nothing of it was applied. */
   readonly retryable: boolean;
   readonly details: ErrorDetails;
 
@@ -47,7 +47,7 @@ export class SkylineError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.outcome = options.outcome ?? 'not_applied';
-    this.retryable = options.retryable ?? RETRYABLE.has(code);
+    this.retryable = options.retryable ?? (this.outcome === 'not_applied' && RETRYABLE.has(code));
     this.details = options.details ?? {};
   }
 }

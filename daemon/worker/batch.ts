@@ -113,7 +113,7 @@ export function runStatement(
     if (expected !== undefined && expected !== outcome.rowsAffected) {
       throw new SkylineError(
         'EXPECTATION_FAILED',
-        `Statement ${index} was expected to affect ${expected} rows, but affected ${outcome.rowsAffected}.`,
+        `expected to affect ${expected} rows, but affected ${outcome.rowsAffected}.`,
         { details: { expected, actual: outcome.rowsAffected } },
       );
     }

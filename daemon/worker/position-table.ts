@@ -41,6 +41,12 @@ export function nextEpoch(known: Position | null, file: Position): Position {
   return { id: file.id, epoch: Math.max(known?.epoch ?? 0, file.epoch) + 1, rev: file.rev };
 }
 
+/** Where a database stands whose file is missing: what comes next at its place has a higher epoch than what was. */
+export function missingFile(known: Position | null): Position {
+  if (known === null) return START;
+  return known.id === null && known.rev === 0 ? known : nextEpoch(known, START);
+}
+
 /**
  * Writes the position, in the transaction that is open.
  *

@@ -7,6 +7,7 @@ import type { RequestId } from '../../protocol/messages.js';
 import { Guard } from './batch.js';
 import { walBytes } from './checkpoint.js';
 import { backup, discard, quickCheck, stage, swap, swapBack } from './copy.js';
+import { idField } from './execute.js';
 import { Lanes } from './lanes.js';
 import {
   COUNTED_REPLY,
@@ -19,7 +20,7 @@ import {
   type WorkerStats,
 } from './link.js';
 import { nextEpoch } from './position-table.js';
-import { checkFile, idField, ServedDatabase } from './served-database.js';
+import { checkFile, ServedDatabase } from './served-database.js';
 import { fromSqlite } from './sqlite-errors.js';
 
 /** How a service speaks to its router. */
@@ -197,7 +198,7 @@ export class DatabaseService {
         await database.open();
         return { ...database.position };
       case 'checkpoint': {
-        await database.connection();
+        await database.file();
         return { ...database.checkpoint(order.mode) };
       }
       case 'prepare':
@@ -241,8 +242,8 @@ export class DatabaseService {
         );
       }
       if (unchanged) await database.open();
-      else await database.openAs((file) => nextEpoch(known, file));
-      quickCheck((await database.connection()).handle, path);
+      else await database.open((file) => nextEpoch(known, file));
+      quickCheck((await database.file()).connection.handle, path);
       if (!unchanged) await database.savePosition();
       return database.position;
     } catch (error) {
@@ -256,7 +257,7 @@ export class DatabaseService {
     const database = this.#database;
     swap(database.path, staged, kept);
     try {
-      await database.openAs((file) => nextEpoch(this.#options.known, file));
+      await database.open((file) => nextEpoch(this.#options.known, file));
       await database.savePosition();
       return database.position;
     } catch (error) {
@@ -270,7 +271,7 @@ export class DatabaseService {
 
   async #backup(tag: number, lane: number, order: Extract<Order, { op: 'backup' }>): Promise<void> {
     try {
-      const { handle } = await this.#database.connection();
+      const { handle } = (await this.#database.file()).connection;
       const done = await backup(handle, order.to, order.overwrite, this.#progress(tag, lane, order.id));
       this.#answer(tag, lane, { ok: done });
     } catch (error) {
