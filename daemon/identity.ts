@@ -90,6 +90,12 @@ export function lookAt(path: string): FileId | undefined {
   return { dev: stat.dev, ino: stat.ino };
 }
 
+/** @throws SkylineError `DATABASE_NOT_FOUND` */
+export function mustExist(path: string): void {
+  if (lookAt(path) === undefined)
+    throw new SkylineError('DATABASE_NOT_FOUND', `There is no database at ${path}. Check the path.`);
+}
+
 function statFile(path: string) {
   return statSync(path, { bigint: true, throwIfNoEntry: false });
 }

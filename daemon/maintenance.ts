@@ -2,7 +2,7 @@ import { existsSync, renameSync } from 'node:fs';
 import { messageOf, never, SkylineError } from '../protocol/errors.js';
 import type { RequestId } from '../protocol/messages.js';
 import type { RoutedDatabase } from './database.js';
-import { lookAt } from './identity.js';
+import { lookAt, mustExist } from './identity.js';
 import type { Logger } from './log.js';
 import {
   factsOf,
@@ -42,14 +42,14 @@ export class Maintenance {
 
   /** Finishes what was queued, refuses new writes, and brings the whole WAL into the main file. */
   prepare(database: RoutedDatabase, timeoutMs: number): Promise<void> {
-    return database.exclusively('PrepareForMaintenance', async () => {
-      if (database.state === 'closed') database.refuseUnlessOpen();
-      mustExist(database);
-      if (database.state === 'open') database.moveTo('preparing');
+    return database.maintenance.exclusively('PrepareForMaintenance', async () => {
+      if (database.state === 'closed') database.maintenance.refuseUnlessOpen();
+      mustExist(database.path);
+      if (database.state === 'open') database.maintenance.moveTo('preparing');
       try {
         await within(timeoutMs, database, database.order({ op: 'prepare', timeoutMs }));
       } catch (error) {
-        database.moveTo('open');
+        database.maintenance.moveTo('open');
         throw error;
       }
     });
@@ -57,22 +57,22 @@ export class Maintenance {
 
   /** Afterwards no process of the daemon has the file open, and no WAL with contents is left. */
   close(database: RoutedDatabase, timeoutMs: number): Promise<void> {
-    return database.exclusively('CloseDatabase', async () => {
+    return database.maintenance.exclusively('CloseDatabase', async () => {
       if (database.state === 'closed') return;
-      mustExist(database);
+      mustExist(database.path);
       await this.#shut(database, timeoutMs, (facts) => ({ ...facts, state: 'closed' }));
-      database.moveTo('closed');
+      database.maintenance.moveTo('closed');
     });
   }
 
   /** @returns whether it was closed, and where it stands now */
   reopen(database: RoutedDatabase, allowMissing: boolean): Promise<Standing & { reopened: boolean }> {
-    return database.exclusively('ReopenDatabase', async () => {
+    return database.maintenance.exclusively('ReopenDatabase', async () => {
       switch (database.state) {
         case 'open':
           return { reopened: false, ...(await this.#standing(database)) };
         case 'preparing':
-          database.moveTo('open');
+          database.maintenance.moveTo('open');
           return { reopened: true, ...(await this.#standing(database)) };
         case 'closed':
           return { reopened: true, ...(await this.#reopenClosed(database, allowMissing)) };
@@ -94,9 +94,9 @@ export class Maintenance {
     id: RequestId | undefined,
     onEvent: (payload: Buffer) => void,
   ): Promise<Standing & { backup: string }> {
-    return database.exclusively('ReplaceDatabase', async () => {
-      if (database.state === 'closed') database.refuseUnlessOpen();
-      mustExist(database);
+    return database.maintenance.exclusively('ReplaceDatabase', async () => {
+      if (database.state === 'closed') database.maintenance.refuseUnlessOpen();
+      mustExist(database.path);
       const helper = database.newHelper();
       const staged = freeName(`${database.path}.incoming`);
       try {
@@ -120,7 +120,7 @@ export class Maintenance {
     if (record.backup !== undefined && !existsSync(database.path) && existsSync(record.backup))
       renameSync(record.backup, database.path);
     try {
-      const { rev, epoch } = await database.exclusively('ReplaceDatabase', () =>
+      const { rev, epoch } = await database.maintenance.exclusively('ReplaceDatabase', () =>
         this.#reopenClosed(database, false),
       );
       this.#log.warn(
@@ -141,7 +141,7 @@ export class Maintenance {
     timeoutMs: number,
     record: (facts: Omit<MaintenanceRecord, 'state'>) => MaintenanceRecord,
   ): Promise<void> {
-    if (database.state === 'open') database.moveTo('preparing');
+    if (database.state === 'open') database.maintenance.moveTo('preparing');
     try {
       const position = (await within(
         timeoutMs,
@@ -160,7 +160,7 @@ export class Maintenance {
         record({ db: database.path, since: new Date().toISOString(), known: position, file }),
       );
     } catch (error) {
-      database.moveTo('open');
+      database.maintenance.moveTo('open');
       throw error;
     }
   }
@@ -171,7 +171,7 @@ export class Maintenance {
     staged: string,
     backup: string,
   ): Promise<Position> {
-    database.moveTo('closed');
+    database.maintenance.moveTo('closed');
     try {
       const position = (await helper.order({ op: 'swap', staged, backup })) as unknown as Position;
       await database.adopt(helper);
@@ -181,7 +181,7 @@ export class Maintenance {
       // Either the new file is in place, or the worker has put the old one back.
       this.#records.remove(database.path);
       database.fileId = lookAt(database.path);
-      database.moveTo('open');
+      database.maintenance.moveTo('open');
     }
   }
 
@@ -201,7 +201,7 @@ export class Maintenance {
     }
     database.fileId = lookAt(database.path);
     this.#records.remove(database.path);
-    database.moveTo('open');
+    database.maintenance.moveTo('open');
     return standingOf(database.known);
   }
 
@@ -213,12 +213,6 @@ export class Maintenance {
 
 function standingOf(position: Position | null): Standing {
   return { rev: position?.rev ?? 0, epoch: position?.epoch ?? 1 };
-}
-
-function mustExist(database: RoutedDatabase): void {
-  if (lookAt(database.path) === undefined) {
-    throw new SkylineError('DATABASE_NOT_FOUND', `There is no database at ${database.path}. Check the path.`);
-  }
 }
 
 /** `name`, or `name-2`, `name-3`… if that is taken. */

@@ -1,28 +1,26 @@
-import { existsSync } from 'node:fs';
 import { decodeRequest } from '../protocol/decode-request.js';
-import { invalidRequest, never, ProtocolError, SkylineError } from '../protocol/errors.js';
+import { never, ProtocolError, SkylineError } from '../protocol/errors.js';
 import { decodeText, parseObject } from '../protocol/frame.js';
-import {
-  type BackupRequest,
-  type DatabaseStatus,
-  PROTOCOL_VERSION,
-  type ReplaceDatabaseRequest,
-  type RoutedRequest,
-} from '../protocol/messages.js';
+import { type ExecBatchEnvelope, PROTOCOL_VERSION, type RoutedRequest } from '../protocol/messages.js';
 import type { ByteStream } from '../protocol/transport/node-ipc.js';
 import { ClientConnection, type Slot } from './client-connection.js';
 import type { Config } from './config.js';
 import type { RoutedDatabase } from './database.js';
+import { type DatabaseRequest, DatabaseRequests } from './database-requests.js';
 import type { Databases } from './databases.js';
-import { lookAt } from './identity.js';
 import type { Logger } from './log.js';
-import { DEFAULT_MAINTENANCE_MS, type Maintenance } from './maintenance.js';
+import type { Maintenance } from './maintenance.js';
+import { databaseStatus } from './status.js';
 import { VERSION } from './version.js';
-import { alreadyThere } from './worker/copy.js';
-import { COUNTED_REPLY, monotonicMs, type Position, type WorkerStats } from './worker/link.js';
+import { COUNTED_REPLY, monotonicMs } from './worker/link.js';
 
-/** Milliseconds after which Status takes the last known figures of a worker that is busy. */
-const STATS_WAIT_MS = 250;
+/** What this client sends next for the same database has to wait for these: they decide whether it is open. */
+const CHANGES_STATE: ReadonlySet<string> = new Set([
+  'PrepareForMaintenance',
+  'CloseDatabase',
+  'ReopenDatabase',
+  'ReplaceDatabase',
+]);
 
 /** What the router cannot do by itself. */
 export interface RouterHooks {
@@ -36,7 +34,7 @@ export interface RouterHooks {
 export class Router {
   readonly #config: Config;
   readonly #databases: Databases;
-  readonly #maintenance: Maintenance;
+  readonly #requests: DatabaseRequests;
   readonly #log: Logger;
   readonly #hooks: RouterHooks;
   readonly #connections = new Set<ClientConnection>();
@@ -44,7 +42,7 @@ export class Router {
   /** Connections with a request in progress that must be finished before their next one for the same database. */
   readonly #gates = new Map<ClientConnection, Map<RoutedDatabase, Promise<void>>>();
   #nextLane = 1;
-  #requests = 0;
+  #received = 0;
   #refusing = false;
 
   constructor(
@@ -56,7 +54,7 @@ export class Router {
   ) {
     this.#config = config;
     this.#databases = databases;
-    this.#maintenance = maintenance;
+    this.#requests = new DatabaseRequests(databases, maintenance);
     this.#log = log;
     this.#hooks = hooks;
   }
@@ -105,7 +103,7 @@ export class Router {
   /** @throws ProtocolError when the stream cannot be understood any more */
   #frame(connection: ClientConnection, payload: Buffer): void {
     const object = parseObject(decodeText(payload));
-    this.#requests += 1;
+    this.#received += 1;
     let request: RoutedRequest;
     try {
       request = decodeRequest(object);
@@ -186,129 +184,42 @@ export class Router {
     connection: ClientConnection,
     slot: Slot,
     database: RoutedDatabase,
-    request: DatabaseRequest,
+    request: ExecBatchEnvelope | DatabaseRequest,
     payload: Buffer,
   ): void {
-    switch (request.type) {
-      case 'ExecBatch':
-        database.submit({
-          lane: connection.lane,
-          payload,
-          deadline: request.timeout_ms === undefined ? 0 : monotonicMs() + request.timeout_ms,
-          reply: (reply, worker) => {
-            const counted =
-              reply.length >= COUNTED_REPLY ? () => worker.drained(connection.lane, reply.length) : undefined;
-            connection.answer(slot, reply, counted);
-            this.#hooks.activity();
-          },
-          fail: (error) => this.#fail(connection, slot, error),
-        });
-        return;
-      case 'Ping':
-        this.#settle(connection, slot, this.#pingDatabase(connection, database));
-        return;
-      case 'Backup':
-        this.#settle(connection, slot, this.#backup(connection, slot, database, request));
-        return;
-      case 'Checkpoint':
-        database.refuseUnlessOpen();
-        mustExist(database);
-        this.#settle(
-          connection,
-          slot,
-          database.order({ op: 'checkpoint', mode: request.mode ?? 'passive' }, connection.lane),
-        );
-        return;
-      default:
-        this.#gate(
-          connection,
-          database,
-          this.#settle(connection, slot, this.#maintain(connection, slot, database, request)),
-        );
+    if (request.type === 'ExecBatch') {
+      this.#execBatch(connection, slot, database, request, payload);
+      return;
     }
-  }
-
-  async #maintain(
-    connection: ClientConnection,
-    slot: Slot,
-    database: RoutedDatabase,
-    request: MaintenanceRequest,
-  ): Promise<object> {
-    switch (request.type) {
-      case 'PrepareForMaintenance':
-        await this.#maintenance.prepare(database, request.timeout_ms ?? DEFAULT_MAINTENANCE_MS);
-        return { checkpointed: true };
-      case 'CloseDatabase':
-        await this.#maintenance.close(database, request.timeout_ms ?? DEFAULT_MAINTENANCE_MS);
-        return { closed: true };
-      case 'ReopenDatabase':
-        return await this.#maintenance.reopen(database, request.allow_missing ?? false);
-      case 'ReplaceDatabase':
-        return await this.#replace(connection, slot, database, request);
-      default:
-        return never(request);
-    }
-  }
-
-  async #replace(
-    connection: ClientConnection,
-    slot: Slot,
-    database: RoutedDatabase,
-    request: ReplaceDatabaseRequest,
-  ): Promise<object> {
-    const from = this.#databases.checkFile(request.from);
-    if (from === database.path)
-      throw invalidRequest('"from" is the database itself. Name the file with the new contents.');
-    const done = await this.#maintenance.replace(
-      database,
-      from,
-      request.timeout_ms ?? DEFAULT_MAINTENANCE_MS,
-      request.id,
-      (event) => connection.event(slot, event),
-    );
-    return { replaced: true, ...done };
-  }
-
-  async #backup(
-    connection: ClientConnection,
-    slot: Slot,
-    database: RoutedDatabase,
-    request: BackupRequest,
-  ): Promise<object> {
-    database.refuseUnlessOpen();
-    mustExist(database);
-    const to = this.#databases.checkFile(request.to);
-    if (to === database.path || (this.#databases.find(to)?.worker ?? null) !== null) {
-      throw new SkylineError('DATABASE_NOT_ALLOWED', `${to} is a database in use. Back up to another file.`);
-    }
-    if (request.overwrite !== true && existsSync(to)) throw alreadyThere(to);
-    const order = {
-      op: 'backup',
-      to,
-      overwrite: request.overwrite ?? false,
-      ...(slot.id === undefined ? {} : { id: slot.id }),
-    } as const;
-    return await database.order(order, connection.lane, (event) => connection.event(slot, event));
-  }
-
-  async #pingDatabase(connection: ClientConnection, database: RoutedDatabase): Promise<object> {
-    const exists = lookAt(database.path) !== undefined;
-    // Behind this client's own batches, so that it sees their rev; otherwise what is known is as good.
-    const ask =
-      exists &&
-      database.state === 'open' &&
-      (database.known === null || database.worker === null || connection.inFlight > 1);
-    const position = ask
-      ? ((await database.order({ op: 'position' }, connection.lane)) as unknown as Position)
-      : database.known;
-    return {
-      version: VERSION,
-      db_path: database.path,
-      exists,
-      state: database.state,
-      rev: position?.rev ?? 0,
-      epoch: position?.epoch ?? 1,
+    const asker = {
+      lane: connection.lane,
+      id: slot.id,
+      busy: connection.inFlight > 1,
+      event: (event: Buffer) => connection.event(slot, event),
     };
+    const answered = this.#settle(connection, slot, this.#requests.answer(database, request, asker));
+    if (CHANGES_STATE.has(request.type)) this.#gate(connection, database, answered);
+  }
+
+  #execBatch(
+    connection: ClientConnection,
+    slot: Slot,
+    database: RoutedDatabase,
+    request: ExecBatchEnvelope,
+    payload: Buffer,
+  ): void {
+    const { lane } = connection;
+    database.submit({
+      lane,
+      payload,
+      deadline: request.timeout_ms === undefined ? 0 : monotonicMs() + request.timeout_ms,
+      reply: (reply, worker) => {
+        const counted = reply.length >= COUNTED_REPLY ? () => worker.drained(lane, reply.length) : undefined;
+        connection.answer(slot, reply, counted);
+        this.#hooks.activity();
+      },
+      fail: (error) => this.#fail(connection, slot, error),
+    });
   }
 
   async #status(db: string | undefined): Promise<object> {
@@ -322,7 +233,7 @@ export class Router {
       state_dir: this.#config.stateDir,
       connections: this.#connections.size,
       workers: this.#databases.all().filter(({ worker }) => worker !== null).length,
-      requests: this.#requests,
+      requests: this.#received,
       databases: await Promise.all(chosen.map(databaseStatus)),
     };
   }
@@ -365,55 +276,9 @@ export class Router {
   }
 }
 
-type DatabaseRequest = Exclude<RoutedRequest, { type: 'Hello' | 'Shutdown' | 'Status' }>;
-type MaintenanceRequest = Exclude<DatabaseRequest, { type: 'ExecBatch' | 'Ping' | 'Backup' | 'Checkpoint' }>;
-
 function shuttingDown(): SkylineError {
   return new SkylineError(
     'SHUTTING_DOWN',
     'The daemon is shutting down. Connect again: the client library starts a new one.',
   );
-}
-
-function mustExist(database: RoutedDatabase): void {
-  if (lookAt(database.path) === undefined) {
-    throw new SkylineError('DATABASE_NOT_FOUND', `There is no database at ${database.path}. Check the path.`);
-  }
-}
-
-async function databaseStatus(database: RoutedDatabase): Promise<DatabaseStatus> {
-  const worker = database.worker;
-  const stats =
-    worker === null ? null : await soon(worker.order({ op: 'stats' }) as unknown as Promise<WorkerStats>);
-  return {
-    db_path: database.path,
-    state: database.state,
-    rev: database.known?.rev ?? 0,
-    epoch: database.known?.epoch ?? 1,
-    worker_pid: worker?.pid ?? null,
-    queue_depth: database.depth,
-    wal_bytes: stats?.walBytes ?? 0,
-    counters: {
-      batches: stats?.batches ?? 0,
-      failed: stats?.failed ?? 0,
-      commits: stats?.commits ?? 0,
-      checkpoints: stats?.checkpoints ?? 0,
-      worker_restarts: database.restarts,
-    },
-    latency_us: stats?.latencyUs ?? null,
-    stale: worker !== null && stats === null,
-  };
-}
-
-/** null when it takes too long or fails: a busy worker must not hold up the figures of all others. */
-async function soon<T>(work: Promise<T>): Promise<T | null> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), STATS_WAIT_MS);
-  });
-  try {
-    return await Promise.race([work.catch(() => null), late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

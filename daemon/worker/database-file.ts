@@ -42,11 +42,17 @@ export class DatabaseFile {
 
   /**
    * Opens the file, or makes it.
+   * @param held the owner lock, when the caller has it already; it belongs to the file from here on
    * @throws SkylineError `DATABASE_NOT_ALLOWED` (another daemon's), `NOT_A_DATABASE`, `DATABASE_CORRUPT`, `BUSY`, …
    */
-  static async open(options: WorkerOptions, create: boolean, patience: Patience): Promise<DatabaseFile> {
+  static async open(
+    options: WorkerOptions,
+    create: boolean,
+    patience: Patience,
+    held?: KernelLock,
+  ): Promise<DatabaseFile> {
     const { path } = options;
-    const owner = await own(options, create);
+    const owner = held ?? (await own(options, create));
     let connection: Connection | null = null;
     try {
       const opened = Connection.open(path, {

@@ -6,6 +6,7 @@ import type { CheckedBatch } from './batch.js';
 import { type CheckpointResult, walBytes } from './checkpoint.js';
 import { DatabaseFile } from './database-file.js';
 import { execute, rehearse } from './execute.js';
+import type { KernelLock } from './kernel-lock.js';
 import { monotonicMs, type Position, type WorkerOptions } from './link.js';
 import { describeHolders, walReaders, writers } from './lock-holders.js';
 import { notBegun, type Patience, untilFree } from './patience.js';
@@ -54,12 +55,16 @@ export class ServedDatabase {
   /**
    * Opens the file if there is one. A missing file is no error: the first batch that writes makes it.
    * @param decide where the database stands, from the position in the file
+   * @param owner the owner lock, when it is held already
    * @throws SkylineError when it is no database, belongs to another daemon, or cannot be read
    */
-  async open(decide = (file: Position) => continueFrom(this.#options.known, file)): Promise<boolean> {
+  async open(
+    decide = (file: Position) => continueFrom(this.#options.known, file),
+    owner?: KernelLock,
+  ): Promise<boolean> {
     if (this.#file !== null) return true;
     if (!checkFile(this.path)) return false;
-    this.#file = await DatabaseFile.open(this.#options, false, this.#patience());
+    this.#file = await DatabaseFile.open(this.#options, false, this.#patience(), owner);
     this.#moveTo(decide(this.#file.stored));
     return true;
   }

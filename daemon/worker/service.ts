@@ -1,12 +1,10 @@
-import { statSync } from 'node:fs';
-import { createHistogram } from 'node:perf_hooks';
 import { decodeExecBatch } from '../../protocol/decode-request.js';
 import { messageOf, never, SkylineError, toErrorReply } from '../../protocol/errors.js';
 import { decodeText, type JsonObject, parseObject } from '../../protocol/frame.js';
 import type { RequestId } from '../../protocol/messages.js';
 import { Guard } from './batch.js';
 import { walBytes } from './checkpoint.js';
-import { backup, discard, quickCheck, stage, swap, swapBack } from './copy.js';
+import { backup, stage } from './copy.js';
 import { idField } from './execute.js';
 import { Lanes } from './lanes.js';
 import {
@@ -19,9 +17,10 @@ import {
   type WorkerOptions,
   type WorkerStats,
 } from './link.js';
-import { nextEpoch } from './position-table.js';
-import { checkFile, ServedDatabase } from './served-database.js';
+import { Metrics } from './metrics.js';
+import { ServedDatabase } from './served-database.js';
 import { fromSqlite } from './sqlite-errors.js';
+import { reopen, swapIn } from './take-over.js';
 
 /** How a service speaks to its router. */
 export interface Outlet {
@@ -64,11 +63,11 @@ export class DatabaseService {
   readonly #lanes = new Lanes<Job>();
   /** Orders that wait until the queue is empty. */
   readonly #finals: Job[] = [];
-  readonly #latency = createHistogram();
+  readonly #metrics = new Metrics();
   readonly #background = new Set<Promise<void>>();
   #running = false;
-  #batches = 0;
-  #failed = 0;
+  /** The file is closed for good: the process leaves when its last answer is out. */
+  #closed = false;
   #idleTimer: NodeJS.Timeout | undefined;
   #settleTimer: NodeJS.Timeout | undefined;
 
@@ -152,20 +151,20 @@ export class DatabaseService {
     this.#outlet.send(LinkKind.Started, job.tag, 0, 0);
     let id: RequestId | undefined;
     let reply: string;
+    let failed = false;
     try {
       const text = decodeText(job.payload);
       const request = decodeExecBatch(parseObject(text), this.#options.limits);
       id = request.id;
       reply = await this.#database.execute(this.#guard.check(request, text), job.deadline);
     } catch (error) {
-      this.#failed += 1;
+      failed = true;
       reply = JSON.stringify(this.#failure(error, id ?? idOf(job.payload)));
     }
-    this.#batches += 1;
     const payload = Buffer.from(reply);
     if (payload.length >= COUNTED_REPLY) this.#lanes.sent(job.lane, payload.length);
     this.#outlet.send(LinkKind.Reply, job.tag, job.lane, this.#database.position.rev, payload);
-    this.#latency.record(Math.max(1, Math.round((performance.now() - job.received) * 1000)));
+    this.#metrics.answered(job.received, failed);
   }
 
   async #runOrder(job: Extract<Job, { kind: 'order' }>): Promise<void> {
@@ -184,8 +183,6 @@ export class DatabaseService {
     }
     if (job.order.op === 'close' && this.#closed) this.#outlet.leave();
   }
-
-  #closed = false;
 
   async #obey(order: Exclude<Order, { op: 'backup' }>, tag: number): Promise<JsonObject> {
     const database = this.#database;
@@ -213,60 +210,20 @@ export class DatabaseService {
         return { ...position };
       }
       case 'reopen':
-        return { ...(await this.#reopen(order.unchanged, order.wasEmpty)) };
+        return { ...(await reopen(database, this.#options.known, order)) };
       case 'stage':
         await stage(order.from, order.staged, this.#progress(tag, 0, order.id));
         return {};
       case 'swap':
-        return { ...(await this.#swap(order.staged, order.backup)) };
+        return { ...(await this.#swapIn(order.staged, order.backup)) };
       default:
         return never(order);
     }
   }
 
-  /** @throws SkylineError and leaves the database closed when the file is missing, no database, or damaged */
-  async #reopen(unchanged: boolean, wasEmpty: boolean): Promise<Position> {
-    const database = this.#database;
-    const { path, known } = { path: database.path, known: this.#options.known };
-    if (!checkFile(path)) {
-      throw new SkylineError(
-        'DATABASE_NOT_FOUND',
-        `${path} is not there; the database stays closed. Put the file back, or say "allow_missing": true (--allow-missing) to begin anew.`,
-      );
-    }
-    try {
-      if (!wasEmpty && walBytes(path) === 0 && sizeOf(path) === 0) {
-        throw new SkylineError(
-          'NOT_A_DATABASE',
-          `${path} is empty; the database stays closed. Put the right file there.`,
-        );
-      }
-      if (unchanged) await database.open();
-      else await database.open((file) => nextEpoch(known, file));
-      quickCheck((await database.file()).connection.handle, path);
-      if (!unchanged) await database.savePosition();
-      return database.position;
-    } catch (error) {
-      database.close();
-      throw fromSqlite(error, path);
-    }
-  }
-
-  /** Puts the staged file in place, and the old one back if it cannot be served. */
-  async #swap(staged: string, kept: string): Promise<Position> {
-    const database = this.#database;
-    swap(database.path, staged, kept);
-    try {
-      await database.open((file) => nextEpoch(this.#options.known, file));
-      await database.savePosition();
-      return database.position;
-    } catch (error) {
-      database.close();
-      swapBack(database.path, kept);
-      throw fromSqlite(error, database.path);
-    } finally {
-      discard(staged);
-    }
+  #swapIn(staged: string, kept: string): Promise<Position> {
+    const { routerPid, endpoint, known } = this.#options;
+    return swapIn(this.#database, known, { staged, kept, self: { pid: process.pid, routerPid, endpoint } });
   }
 
   async #backup(tag: number, lane: number, order: Extract<Order, { op: 'backup' }>): Promise<void> {
@@ -331,25 +288,18 @@ export class DatabaseService {
     this.#settleTimer = setTimeout(() => this.#quiet(true), SETTLE_MS).unref();
     if (this.#options.idleTimeoutMs === 0) return;
     this.#idleTimer = setTimeout(() => {
-      if (this.#background.size > 0) this.#rest();
-      else this.#notice({ event: 'idle' });
+      if (this.#background.size === 0) this.#notice({ event: 'idle' });
+      this.#rest();
     }, this.#options.idleTimeoutMs).unref();
   }
 
   #stats(): WorkerStats {
-    const { count } = this.#latency;
-    const percentile = (part: number) => this.#latency.percentile(part);
     return {
-      batches: this.#batches,
-      failed: this.#failed,
+      ...this.#metrics.figures,
       commits: this.#database.commits,
       checkpoints: this.#database.checkpoints,
       queueDepth: this.#lanes.size + (this.#running ? 1 : 0),
       walBytes: walBytes(this.#options.path),
-      latencyUs:
-        count === 0
-          ? null
-          : { p50: percentile(50), p99: percentile(99), p999: percentile(99.9), max: this.#latency.max },
     };
   }
 }
@@ -362,8 +312,4 @@ function idOf(payload: Buffer): RequestId | undefined {
   } catch {
     return undefined;
   }
-}
-
-function sizeOf(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }

@@ -1,0 +1,121 @@
+import { existsSync } from 'node:fs';
+import { invalidRequest, never, SkylineError } from '../protocol/errors.js';
+import type {
+  BackupRequest,
+  CheckpointRequest,
+  PingRequest,
+  ReplaceDatabaseRequest,
+  RequestId,
+  RoutedRequest,
+} from '../protocol/messages.js';
+import type { RoutedDatabase } from './database.js';
+import type { Databases } from './databases.js';
+import { lookAt, mustExist } from './identity.js';
+import { DEFAULT_MAINTENANCE_MS, type Maintenance } from './maintenance.js';
+import { VERSION } from './version.js';
+import { alreadyThere } from './worker/copy.js';
+import type { Position } from './worker/link.js';
+
+/** Requests about one database, other than its batches. */
+export type DatabaseRequest = Exclude<RoutedRequest, { type: 'Hello' | 'Shutdown' | 'Status' | 'ExecBatch' }>;
+
+/** Whoever asks. */
+export interface Asker {
+  /** The client's connection: its earlier batches for the database come first. */
+  readonly lane: number;
+  readonly id: RequestId | undefined;
+  /** Whether the client has other requests without an answer. */
+  readonly busy: boolean;
+  event(payload: Buffer): void;
+}
+
+/** Carries out what is asked of one database. */
+export class DatabaseRequests {
+  readonly #databases: Databases;
+  readonly #maintenance: Maintenance;
+
+  constructor(databases: Databases, maintenance: Maintenance) {
+    this.#databases = databases;
+    this.#maintenance = maintenance;
+  }
+
+  /**
+   * @returns the reply's fields
+   * @throws SkylineError
+   */
+  async answer(database: RoutedDatabase, request: DatabaseRequest, asker: Asker): Promise<object> {
+    switch (request.type) {
+      case 'Ping':
+        return await this.#ping(database, request, asker);
+      case 'Backup':
+        return await this.#backup(database, request, asker);
+      case 'Checkpoint':
+        return await this.#checkpoint(database, request, asker);
+      case 'PrepareForMaintenance':
+        await this.#maintenance.prepare(database, request.timeout_ms ?? DEFAULT_MAINTENANCE_MS);
+        return { checkpointed: true };
+      case 'CloseDatabase':
+        await this.#maintenance.close(database, request.timeout_ms ?? DEFAULT_MAINTENANCE_MS);
+        return { closed: true };
+      case 'ReopenDatabase':
+        return await this.#maintenance.reopen(database, request.allow_missing ?? false);
+      case 'ReplaceDatabase':
+        return await this.#replace(database, request, asker);
+      default:
+        return never(request);
+    }
+  }
+
+  async #ping(database: RoutedDatabase, _request: PingRequest, asker: Asker): Promise<object> {
+    const exists = lookAt(database.path) !== undefined;
+    // Behind this client's own batches, so that it sees their rev; otherwise what is known is as good.
+    const ask =
+      exists &&
+      database.state === 'open' &&
+      (database.known === null || database.worker === null || asker.busy);
+    const position = ask
+      ? ((await database.order({ op: 'position' }, asker.lane)) as unknown as Position)
+      : database.known;
+    return {
+      version: VERSION,
+      db_path: database.path,
+      exists,
+      state: database.state,
+      rev: position?.rev ?? 0,
+      epoch: position?.epoch ?? 1,
+    };
+  }
+
+  async #checkpoint(database: RoutedDatabase, request: CheckpointRequest, asker: Asker): Promise<object> {
+    database.maintenance.refuseUnlessOpen();
+    mustExist(database.path);
+    return await database.order({ op: 'checkpoint', mode: request.mode ?? 'passive' }, asker.lane);
+  }
+
+  async #backup(database: RoutedDatabase, request: BackupRequest, asker: Asker): Promise<object> {
+    database.maintenance.refuseUnlessOpen();
+    mustExist(database.path);
+    const to = this.#databases.checkFile(request.to);
+    if (to === database.path || (this.#databases.find(to)?.worker ?? null) !== null) {
+      throw new SkylineError('DATABASE_NOT_ALLOWED', `${to} is a database in use. Back up to another file.`);
+    }
+    if (request.overwrite !== true && existsSync(to)) throw alreadyThere(to);
+    const id = asker.id === undefined ? {} : { id: asker.id };
+    return await database.order(
+      { op: 'backup', to, overwrite: request.overwrite ?? false, ...id },
+      asker.lane,
+      (event) => asker.event(event),
+    );
+  }
+
+  async #replace(database: RoutedDatabase, request: ReplaceDatabaseRequest, asker: Asker): Promise<object> {
+    const from = this.#databases.checkFile(request.from);
+    if (from === database.path)
+      throw invalidRequest('"from" is the database itself. Name the file with the new contents.');
+    const timeoutMs = request.timeout_ms ?? DEFAULT_MAINTENANCE_MS;
+    const done = await this.#maintenance.replace(database, from, timeoutMs, asker.id, (event) =>
+      asker.event(event),
+    );
+    return { replaced: true, ...done };
+  }
+}
