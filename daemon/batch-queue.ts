@@ -16,16 +16,20 @@ export interface Job {
 /** How far a batch has come. */
 interface Progress {
   readonly job: Job;
-  /** The worker has begun with it: if that worker dies, its outcome is open. */
+  /** The worker has taken it in hand: if that worker dies, its outcome is open. */
   started: boolean;
+  /** Its statements have begun to run. Only batches with a deadline are told of singly. */
+  begun: boolean;
+  /** Whether it is what its worker is at. */
+  isRunning: () => boolean;
   /** Its deadline has passed while it ran: that worker was killed for it. */
   timedOut: boolean;
-  /** Workers that died before they began with it. */
+  /** Workers that died before they answered it. */
   losses: number;
   timer: NodeJS.Timeout | undefined;
 }
 
-/** A batch that lost so many workers before its turn is not given to another. */
+/** A batch that lost so many workers is not given to another: it may be what kills them. */
 const MAX_LOSSES = 3;
 /** After the deadline, for an answer that is on its way; in milliseconds. */
 const WAITING_GRACE_MS = 20;
@@ -58,6 +62,8 @@ export class BatchQueue {
   readonly #jobs = new Map<Job, Progress>();
   /** Batches that no worker has yet, in order. */
   #waiting: Progress[] = [];
+  /** Batches of a dead worker that are not settled yet, in order. */
+  readonly #lost: Progress[] = [];
 
   constructor(hooks: QueueHooks) {
     this.#hooks = hooks;
@@ -70,10 +76,19 @@ export class BatchQueue {
 
   /** @param worker the one that serves, if there is one */
   submit(job: Job, worker: WorkerProcess | null): void {
-    const progress: Progress = { job, started: false, timedOut: false, losses: 0, timer: undefined };
+    const progress: Progress = {
+      job,
+      started: false,
+      begun: false,
+      isRunning: () => false,
+      timedOut: false,
+      losses: 0,
+      timer: undefined,
+    };
     this.#jobs.set(job, progress);
     if (job.deadline > 0) this.#watch(progress);
-    if (worker?.state === 'serving' && this.#waiting.length === 0) this.#forward(progress, worker);
+    if (worker?.state === 'serving' && this.#waiting.length === 0 && this.#lost.length === 0)
+      this.#forward(progress, worker);
     else {
       this.#waiting.push(progress);
       void this.flush();
@@ -82,7 +97,8 @@ export class BatchQueue {
 
   /** Gives what waits to a worker. Never rejects: the batches get the error. */
   async flush(): Promise<void> {
-    if (this.#waiting.length === 0) return;
+    // Those that a dead worker had come first.
+    if (this.#waiting.length === 0 || this.#lost.length > 0) return;
     try {
       const worker = await this.#hooks.serving();
       for (const progress of this.#waiting.splice(0)) this.#forward(progress, worker);
@@ -97,9 +113,12 @@ export class BatchQueue {
 
   #forward(progress: Progress, worker: WorkerProcess): void {
     const { job } = progress;
-    worker.request(job.lane, job.payload, job.deadline, {
+    const tag = worker.request(job.lane, job.payload, job.deadline, {
       started: () => {
         progress.started = true;
+      },
+      running: () => {
+        progress.begun = true;
       },
       reply: (payload, rev) => {
         this.#hooks.answered(rev);
@@ -107,53 +126,34 @@ export class BatchQueue {
       },
       lost: (exit) => this.#lose(progress, exit),
     });
+    progress.isRunning = () => worker.isRunning(tag);
   }
 
-  /** The worker died before it answered. */
+  /** The worker died before it answered. All that it had are dealt with together, so that they keep their order. */
   #lose(progress: Progress, exit: WorkerExit): void {
     if (!this.#jobs.has(progress.job)) return;
-    if (progress.started) {
-      void this.#settleByRev(progress, exit);
-      return;
-    }
     progress.losses += 1;
-    if (progress.losses >= MAX_LOSSES) {
-      const words = this.#hooks.lastWords().trim();
-      this.#fail(
-        progress,
-        new SkylineError(
-          'WORKER_CRASHED',
-          `The database's worker ${describeExit(exit)} again and again before it could begin.${words === '' ? '' : ` Its last words: ${words}`}`,
-        ),
-      );
-      return;
-    }
-    this.#waiting.push(progress);
-    if (this.#waiting.length === 1) queueMicrotask(() => void this.flush());
+    if (this.#lost.push(progress) === 1) queueMicrotask(() => void this.#settleLost(exit));
   }
 
-  /** A batch that was begun and not answered: the rev tells whether it was committed, since both are one transaction. */
-  async #settleByRev(progress: Progress, exit: WorkerExit): Promise<void> {
+  /**
+   * What was not begun goes to the next worker. For what was in hand the rev tells whether it was committed, since both are
+   * one transaction: if it was not, it goes to the next worker, too.
+   */
+  async #settleLost(exit: WorkerExit): Promise<void> {
     const before = this.#hooks.known();
-    const after = await this.#hooks.position().catch(() => null);
+    const inHand = this.#lost.some(({ started }) => started);
+    const after = inHand ? await this.#hooks.position().catch(() => null) : null;
     const untouched =
       after !== null && after.epoch === (before?.epoch ?? 1) && after.rev === (before?.rev ?? 0);
-    const outcome = untouched ? 'not_applied' : 'unknown';
-    const applied = untouched
-      ? 'nothing of it was applied'
-      : 'it may have been applied: look before you send it again';
-    this.#fail(
-      progress,
-      progress.timedOut
-        ? new SkylineError('TIMEOUT', `The batch ran past its timeout_ms and was stopped; ${applied}.`, {
-            outcome,
-          })
-        : new SkylineError(
-            'WORKER_CRASHED',
-            `The database's worker ${describeExit(exit)} while it ran this batch; ${applied}.`,
-            { outcome },
-          ),
-    );
+    const again: Progress[] = [];
+    for (const progress of this.#lost.splice(0)) {
+      const harmless = !progress.started || untouched;
+      if (harmless && !progress.timedOut && progress.losses < MAX_LOSSES) again.push(anew(progress));
+      else this.#fail(progress, lossError(progress, exit, harmless, this.#hooks.lastWords()));
+    }
+    this.#waiting = [...again, ...this.#waiting];
+    await this.flush();
   }
 
   #watch(progress: Progress): void {
@@ -166,7 +166,7 @@ export class BatchQueue {
 
   #late(progress: Progress): void {
     if (!this.#jobs.has(progress.job)) return;
-    if (progress.started) {
+    if (progress.begun) {
       progress.timer = setTimeout(() => this.#overrun(progress), RUNNING_GRACE_MS);
       return;
     }
@@ -184,8 +184,13 @@ export class BatchQueue {
   /** better-sqlite3 cannot interrupt a statement: the process is what can be stopped. */
   #overrun(progress: Progress): void {
     if (!this.#jobs.has(progress.job)) return;
-    progress.timedOut = true;
-    this.#hooks.stopWorker();
+    if (progress.isRunning()) {
+      progress.timedOut = true;
+      this.#hooks.stopWorker();
+      return;
+    }
+    // Its own statements are done; it waits for the commit that it shares with others.
+    progress.timer = setTimeout(() => this.#overrun(progress), RUNNING_GRACE_MS);
   }
 
   #fail(progress: Progress, error: SkylineError): void {
@@ -199,4 +204,28 @@ export class BatchQueue {
     if (this.#jobs.size === 0) this.#hooks.empty();
     return true;
   }
+}
+
+/** As if no worker had ever had it. */
+function anew(progress: Progress): Progress {
+  return Object.assign(progress, { started: false, begun: false, isRunning: () => false });
+}
+
+function lossError(progress: Progress, exit: WorkerExit, harmless: boolean, lastWords: string): SkylineError {
+  const outcome = harmless ? 'not_applied' : 'unknown';
+  const applied = harmless
+    ? 'nothing of it was applied'
+    : 'it may have been applied: look before you send it again';
+  if (progress.timedOut) {
+    return new SkylineError('TIMEOUT', `The batch ran past its timeout_ms and was stopped; ${applied}.`, {
+      outcome,
+    });
+  }
+  const times = progress.losses > 1 ? `, as ${progress.losses - 1} before it,` : '';
+  const words = lastWords.trim() === '' ? '' : ` Its last words: ${lastWords.trim()}`;
+  return new SkylineError(
+    'WORKER_CRASHED',
+    `The database's worker ${describeExit(exit)}${times} while it had this batch; ${applied}.${words}`,
+    { outcome },
+  );
 }

@@ -24,8 +24,10 @@ export interface WorkerExit {
 /** Whoever waits for an answer to one link request. */
 export interface Waiter {
   reply(payload: Buffer, rev: number): void;
-  /** The worker begins with it now. */
+  /** The worker has taken it in hand. */
   started?(): void;
+  /** Its statements run now. */
+  running?(): void;
   event?(payload: Buffer): void;
   /** The worker is dead, and this was not answered. */
   lost(exit: WorkerExit): void;
@@ -56,6 +58,8 @@ export class WorkerProcess {
   readonly exited: Promise<WorkerExit>;
   #state: WorkerState = 'serving';
   #nextTag = 1;
+  /** What the worker has last said to run; 0 for something without a deadline. */
+  #running = 0;
 
   constructor(options: WorkerOptions, hooks: WorkerHooks) {
     this.#hooks = hooks;
@@ -96,9 +100,19 @@ export class WorkerProcess {
     return this.#waiters.size;
   }
 
-  /** Passes a client's `ExecBatch` on, as it came. */
-  request(lane: number, payload: Buffer, deadline: number, waiter: Waiter): void {
-    this.#send(LinkKind.Request, this.#expect(waiter), lane, deadline, payload);
+  /**
+   * Passes a client's `ExecBatch` on, as it came.
+   * @returns its tag, for {@link isRunning}
+   */
+  request(lane: number, payload: Buffer, deadline: number, waiter: Waiter): number {
+    const tag = this.#expect(waiter);
+    this.#send(LinkKind.Request, tag, lane, deadline, payload);
+    return tag;
+  }
+
+  /** Whether the statements of this request with a deadline are what the worker is at. */
+  isRunning(tag: number): boolean {
+    return this.#running === tag;
   }
 
   /**
@@ -192,7 +206,12 @@ export class WorkerProcess {
     const waiter = this.#waiters.get(frame.tag);
     switch (frame.kind) {
       case LinkKind.Started:
-        waiter?.started?.();
+        for (let at = 0; at < frame.payload.length; at += 4)
+          this.#waiters.get(frame.payload.readUInt32LE(at))?.started?.();
+        break;
+      case LinkKind.Running:
+        this.#running = frame.tag;
+        waiter?.running?.();
         break;
       case LinkKind.Event:
         waiter?.event?.(frame.payload);

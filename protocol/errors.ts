@@ -94,7 +94,12 @@ export function toErrorReply(error: unknown, id?: RequestId): ErrorReply {
 /** The text of whatever was thrown. */
 export function messageOf(error: unknown): string {
   if (error instanceof Error) return error.message;
-  return typeof error === 'string' ? error : (JSON.stringify(error) ?? typeof error);
+  try {
+    return String(error);
+  } catch {
+    // An object without a prototype has no string form.
+    return typeof error;
+  }
 }
 
 /** The `code` of a Node.js system error or a SQLite error; undefined for others. */

@@ -35,6 +35,7 @@ export {
   decodeCell,
   decodeParam,
   encodeValue,
+  FrameText,
   real,
   type SqlBind,
   type SqlInput,

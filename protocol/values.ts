@@ -68,12 +68,28 @@ export function encodeValue(value: SqlInput): WireValue {
   );
 }
 
+/** A frame's text, for the numbers that JSON.parse may have rounded. It is searched once at most, however many there are. */
+export class FrameText {
+  readonly #text: string;
+  #rounded: boolean | undefined;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** Whether the frame holds a whole number that JSON.parse had to round. */
+  get hasUnsafeInteger(): boolean {
+    this.#rounded ??= hasUnsafeInteger(this.#text);
+    return this.#rounded;
+  }
+}
+
 /**
  * A parameter as it arrived to what is bound.
- * @param text the whole frame, looked at only when a number may have lost digits in parsing
+ * @param frame where it came from, looked at only when a number may have lost digits in parsing
  * @throws ProtocolError `INVALID_REQUEST`; the caller adds which statement and parameter
  */
-export function decodeParam(value: unknown, text: string): SqlBind {
+export function decodeParam(value: unknown, frame: FrameText): SqlBind {
   switch (typeof value) {
     case 'string':
       if (!value.isWellFormed())
@@ -85,7 +101,7 @@ export function decodeParam(value: unknown, text: string): SqlBind {
       // JSON's -0 and -0.0 are one to JSON.parse; INTEGER has no such value.
       if (!Number.isInteger(value) || Object.is(value, -0)) return finite(value);
       if (Number.isSafeInteger(value)) return BigInt(value);
-      if (hasUnsafeInteger(text)) {
+      if (frame.hasUnsafeInteger) {
         throw invalidRequest(
           'a whole number beyond ±(2^53−1) must be written as {"$int":"…"}, or as {"$real":…} if a REAL is meant',
         );

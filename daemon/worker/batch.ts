@@ -1,5 +1,6 @@
 import { invalidRequest, SkylineError } from '../../protocol/errors.js';
 import type { ExecBatchRequest, Limits, Statement } from '../../protocol/messages.js';
+import type { FrameText } from '../../protocol/values.js';
 import { type Connection, outcomeToJson, type ResultBudget, type StatementOutcome } from './connection.js';
 import { inspectStatement, type StatementFacts } from './guard.js';
 import { bindParameters, type ParameterPlan, parameterPlan } from './parameters.js';
@@ -15,8 +16,8 @@ export interface CheckedStatement {
 /** A batch that has passed the guard: nothing in it can reach beyond its own transaction. */
 export interface CheckedBatch {
   readonly request: ExecBatchRequest;
-  /** The frame's text, for exact numbers. */
-  readonly text: string;
+  /** Where its numbers came from, for exactness. */
+  readonly frame: FrameText;
   readonly statements: readonly CheckedStatement[];
   readonly mayWrite: boolean;
 }
@@ -39,7 +40,7 @@ export class Guard {
   /**
    * @throws SkylineError `STATEMENT_NOT_ALLOWED`, `INVALID_REQUEST`, with the statement's index
    */
-  check(request: ExecBatchRequest, text: string): CheckedBatch {
+  check(request: ExecBatchRequest, frame: FrameText): CheckedBatch {
     const statements = request.stmts.map((statement, index) => {
       try {
         const { facts, plan } = this.#look(statement.sql);
@@ -54,7 +55,7 @@ export class Guard {
         throw atStatement(error, index);
       }
     });
-    return { request, text, statements, mayWrite: statements.some(({ facts }) => facts.mayWrite) };
+    return { request, frame, statements, mayWrite: statements.some(({ facts }) => facts.mayWrite) };
   }
 
   #look(sql: string) {
@@ -101,11 +102,11 @@ export function runStatement(
         ? connection.run(
             statement.sql,
             facts,
-            bindParameters(plan, statement.params, batch.text),
+            bindParameters(plan, statement.params, batch.frame),
             results.budget,
             keep,
           )
-        : runSets(connection, checked, batch.text, results, keep);
+        : runSets(connection, checked, batch.frame, results, keep);
     if (wasInTransaction && !connection.inTransaction) {
       throw new SkylineError('STATEMENT_NOT_ALLOWED', 'The statement ended the transaction.');
     }
@@ -128,7 +129,7 @@ export function runStatement(
 function runSets(
   connection: Connection,
   { statement, facts, plan }: CheckedStatement,
-  text: string,
+  frame: FrameText,
   results: BatchResults,
   keep: boolean,
 ): StatementOutcome {
@@ -137,7 +138,7 @@ function runSets(
   for (let set = 0; set < sets.length; set += 1) {
     let bindings: readonly unknown[];
     try {
-      bindings = bindParameters(plan, sets[set], text);
+      bindings = bindParameters(plan, sets[set], frame);
     } catch (error) {
       throw error instanceof SkylineError
         ? invalidRequest(`Parameter set ${set}: ${error.message}`, error.details)

@@ -40,6 +40,8 @@ export function walBytes(path: string): number {
 export class Checkpointer {
   readonly #db: Database.Database;
   #commits = 0;
+  /** The number of commits at the last look in a quiet moment. */
+  #quietLook = 0;
   /** Commits since the last checkpoint that brought everything home. */
   #pending = false;
   #done = 0;
@@ -62,7 +64,9 @@ export class Checkpointer {
 
   /** In a moment without work. */
   quiet(): void {
-    if (this.#pending && this.#frames() > SOON_FRAMES) this.run('passive');
+    if (!this.#pending || this.#commits - this.#quietLook < LOOK_EVERY) return;
+    this.#quietLook = this.#commits;
+    if (this.#frames() > SOON_FRAMES) this.run('passive');
   }
 
   /** After a longer time without work: leave the main file complete. */

@@ -40,6 +40,10 @@ export class Connection {
   readonly #limits: Limits;
   readonly #statements = new Map<string, Prepared>();
   readonly #changes: Database.Statement<unknown[], { changes: number; rowid: bigint }>;
+  readonly #savepoint: Database.Statement;
+  readonly #release: Database.Statement;
+  readonly #rollbackTo: Database.Statement;
+  readonly #schemaVersion: Database.Statement;
   #durability: 'normal' | 'full';
 
   private constructor(db: Database.Database, limits: Limits, durability: 'normal' | 'full') {
@@ -48,6 +52,10 @@ export class Connection {
     this.#durability = durability;
     this.#changes = db.prepare('SELECT changes() AS changes, last_insert_rowid() AS rowid');
     this.#changes.safeIntegers(true);
+    this.#savepoint = db.prepare('SAVEPOINT batch');
+    this.#release = db.prepare('RELEASE batch');
+    this.#rollbackTo = db.prepare('ROLLBACK TO batch');
+    this.#schemaVersion = db.prepare('PRAGMA schema_version').pluck();
   }
 
   /**
@@ -104,6 +112,26 @@ export class Connection {
   /** Ends the transaction if there still is one: some conflicts end it by themselves (ON CONFLICT ROLLBACK). */
   rollback(): void {
     if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
+  }
+
+  /** Begins a part of the transaction that can be taken back by itself (https://sqlite.org/lang_savepoint.html). */
+  savepoint(): void {
+    this.#savepoint.run();
+  }
+
+  /** The part is done; it counts when the whole transaction does. */
+  release(): void {
+    this.#release.run();
+  }
+
+  /** Takes the part back; the savepoint stays until it is released. */
+  rollbackToSavepoint(): void {
+    this.#rollbackTo.run();
+  }
+
+  /** Rises with every change of the schema, whoever makes it (https://sqlite.org/pragma.html#pragma_schema_version). */
+  get schemaVersion(): number {
+    return this.#schemaVersion.get() as number;
   }
 
   /**
@@ -166,7 +194,8 @@ export class Connection {
       setsRowid: target !== null && this.#hasRowid(target.table),
       upserts: target?.upserts === true,
     };
-    if (sql.length > MAX_CACHED_SQL) return prepared;
+    // Some PRAGMAs take effect when they are prepared, and only then: each use needs its own.
+    if (sql.length > MAX_CACHED_SQL || facts.pragma !== undefined) return prepared;
     if (this.#statements.size >= MAX_CACHED) {
       const oldest = this.#statements.keys().next();
       if (!oldest.done) this.#statements.delete(oldest.value);

@@ -11,6 +11,26 @@ import { fromSqlite } from './sqlite-errors.js';
 
 export type Durability = 'normal' | 'full';
 
+/** Runs one piece of a group, from the position before it to the one after it; the same one if it has written nothing. */
+export type Piece = (run: (position: Position) => Position) => void;
+
+/** The whole group's transaction is lost, for the sake of one piece: nothing of it was applied. */
+export class GroupBroken extends Error {
+  constructor(cause: SkylineError) {
+    super(cause.message, { cause });
+  }
+}
+
+/** Errors that leave the transaction around a piece as it was. All others may have harmed it. */
+const PIECE_ERRORS: ReadonlySet<string> = new Set([
+  'SQL_ERROR',
+  'STATEMENT_NOT_ALLOWED',
+  'EXPECTATION_FAILED',
+  'INVALID_REQUEST',
+  'RESULT_TOO_LARGE',
+  'TIMEOUT',
+]);
+
 /**
  * A database file while it is open: its owner lock, its connection, its transactions. Whoever opens a file for writing
  * comes through {@link open}, which may refuse.
@@ -25,6 +45,7 @@ export class DatabaseFile {
   /** The owner lock, or why the folder does not take one: then the file can only be read. */
   readonly #owner: KernelLock | SkylineError;
   #wal = false;
+  #looked = { version: -1, groupable: false };
 
   private constructor(
     path: string,
@@ -108,12 +129,63 @@ export class DatabaseFile {
         written = this.#positions.write(work());
       });
     } catch (error) {
-      this.#positions.forget();
+      this.#clearCounters();
       throw error;
     }
     this.checkpointer.committed();
     if (written === undefined) throw new Error('a transaction was committed without a position');
     return written;
+  }
+
+  /**
+   * Whether batches can share a transaction without anybody noticing. Deferred foreign keys are counted until the whole
+   * transaction ends: one batch could make good another's violation, and both would pass.
+   */
+  get groupable(): boolean {
+    const version = this.connection.schemaVersion;
+    if (version !== this.#looked.version) {
+      const deferred = this.connection.handle
+        .prepare("SELECT 1 FROM sqlite_schema WHERE sql LIKE '%deferr%' LIMIT 1")
+        .get();
+      this.#looked = { version, groupable: deferred === undefined };
+    }
+    return this.#looked.groupable;
+  }
+
+  /**
+   * Runs pieces of work in one transaction, each as if it had one of its own: with its own rev, and taken back alone.
+   * @param work calls its argument for each piece; what that throws is the piece's own error
+   * @returns where the database stands afterwards
+   * @throws SkylineError when the transaction as a whole has failed: then nothing of it was applied
+   */
+  group(writes: boolean, durability: Durability, start: Position, work: (piece: Piece) => void): Position {
+    let position = start;
+    const piece: Piece = (run) => {
+      this.connection.savepoint();
+      try {
+        const next = run(position);
+        if (next !== position) position = this.#positions.write(next);
+        this.connection.release();
+      } catch (error) {
+        const failure = fromSqlite(error, this.path);
+        if (!this.connection.inTransaction || !PIECE_ERRORS.has(failure.code)) throw new GroupBroken(failure);
+        this.connection.rollbackToSavepoint();
+        if (writes) this.#positions.write(position);
+        this.connection.release();
+        throw failure;
+      }
+    };
+    try {
+      this.#transaction(writes, durability, () => {
+        if (writes) this.#positions.prepare();
+        work(piece);
+      });
+    } catch (error) {
+      if (writes) this.#clearCounters();
+      throw error;
+    }
+    if (position !== start) this.checkpointer.committed();
+    return position;
   }
 
   /** Closes the file and gives up the ownership. As the last connection SQLite empties and removes the WAL. */
@@ -130,6 +202,23 @@ export class DatabaseFile {
     this.connection.close();
     if (statSync(this.path, { throwIfNoEntry: false })?.size === 0) rmSync(this.path, { force: true });
     release(this.#owner);
+  }
+
+  /**
+   * last_insert_rowid() and changes() outlast a rollback, and the next client would see them. Writing our own row sets
+   * them, also when that is taken back again.
+   */
+  #clearCounters(): void {
+    this.#positions.forget();
+    try {
+      this.connection.begin(true, 'normal');
+      this.#positions.write(this.stored);
+    } catch {
+      // Another program holds the lock, or the disk is full: then the next batch that writes clears them.
+    } finally {
+      this.connection.rollback();
+      this.#positions.forget();
+    }
   }
 
   #transaction(writes: boolean, durability: Durability, work: () => void): void {

@@ -3,70 +3,131 @@ import type { ExecBatchRequest, Limits, RequestId } from '../../protocol/message
 import { atStatement, type BatchResults, type CheckedBatch, newResults, runStatement } from './batch.js';
 import { Connection } from './connection.js';
 import type { DatabaseFile, Durability } from './database-file.js';
-import type { Position } from './link.js';
+import { monotonicMs, type Position } from './link.js';
+import { notBegun } from './patience.js';
 import { fromSqlite } from './sqlite-errors.js';
 
-/** What has come of a batch. */
-export interface Executed {
-  /** The reply as JSON text. */
-  readonly reply: string;
-  /** Where the database stands afterwards. */
-  readonly position: Position;
-}
-
-/** A batch with all it needs to be executed. */
-export interface Execution {
-  readonly batch: CheckedBatch;
+/** What holds for all batches of a database. */
+export interface Terms {
   /** Where the database stands before. */
   readonly position: Position;
   readonly limits: Limits;
   readonly durability: Durability;
 }
 
+/** What a batch has come to: its reply as JSON text, or its error. */
+export type Outcome = { readonly reply: string } | { readonly error: SkylineError };
+
 /**
  * Executes a batch in transactions of its own.
  * @param onCommit told after each commit where the database stands: with `tx: "none"` there may be several before an error
+ * @returns the reply as JSON text
  * @throws SkylineError with the outcome
  */
 export function execute(
   file: DatabaseFile,
-  { batch, position, limits, durability }: Execution,
+  batch: CheckedBatch,
+  terms: Terms,
   onCommit: (position: Position) => void,
 ): string {
+  const { position, limits } = terms;
   checkExpectations(batch.request, position);
   if (batch.mayWrite) file.makeWritable();
-  const results = newResults(batch.request, limits);
-  const chosen = batch.request.durable === true ? 'full' : durability;
-  if (batch.request.tx === 'none')
-    return executeEach(file, batch, position, results, limits, chosen, onCommit);
-  const statements = () => runAll(file.connection, batch, results, file.path);
-  if (!batch.mayWrite) {
-    file.read(chosen, statements);
-    return replyTo(batch.request, position, results, limits);
+  const durability = durabilityOf(batch, terms);
+  if (batch.request.tx === 'none') return executeEach(file, batch, terms, onCommit);
+  if (batch.mayWrite) {
+    let reply = '';
+    const work = () => {
+      const done = apply(file, batch, position, limits);
+      reply = done.reply;
+      return done.position;
+    };
+    onCommit(file.write(durability, work));
+    return reply;
   }
-  let reply = '';
-  const written = file.write(chosen, () => {
-    statements();
-    const next = { ...position, rev: position.rev + 1 };
-    // Before the commit: a reply that is too large must not belong to a batch that was applied.
-    reply = replyTo(batch.request, next, results, limits);
-    return next;
+  const results = newResults(batch.request, limits);
+  file.read(durability, () => runAll(file.connection, batch, results, file.path));
+  return replyTo(batch.request, position, results, limits);
+}
+
+/** Whether a batch may share a transaction with others: it can neither reach beyond its savepoint nor change the schema. */
+export function isGroupable({ request, statements }: CheckedBatch): boolean {
+  if (request.tx === 'none') return false;
+  return statements.every(
+    ({ facts }) => !facts.changesSchema && !facts.isVacuum && (facts.pragma === undefined || !facts.mayWrite),
+  );
+}
+
+/** Milliseconds after which a group takes no further batch: what one client may cost another. */
+const GROUP_MS = 5;
+
+/**
+ * Executes batches in one transaction: one commit, one sync, for all of them. Nobody can tell from the outcome.
+ * @param onBegin told before each batch
+ * @returns where the database stands afterwards, and the outcomes of the first batches: as many as there was time for
+ * @throws GroupBroken, SkylineError: nothing was applied, and each has to be executed by itself
+ */
+export function executeGroup(
+  file: DatabaseFile,
+  work: readonly { readonly batch: CheckedBatch; readonly deadline: number }[],
+  terms: Terms,
+  onBegin: (index: number) => void,
+): { position: Position; outcomes: Outcome[] } {
+  const writes = work.some(({ batch }) => batch.mayWrite);
+  const durability = work.some(({ batch }) => batch.request.durable === true) ? 'full' : terms.durability;
+  if (writes) file.makeWritable();
+  const outcomes: Outcome[] = [];
+  const until = performance.now() + GROUP_MS;
+  const position = file.group(writes, durability, terms.position, (piece) => {
+    for (const [index, { batch, deadline }] of work.entries()) {
+      if (outcomes.length > 0 && performance.now() > until) return;
+      try {
+        piece((before) => {
+          if (deadline > 0 && monotonicMs() >= deadline) throw notBegun();
+          onBegin(index);
+          const done = apply(file, batch, before, terms.limits);
+          outcomes.push({ reply: done.reply });
+          return done.position;
+        });
+      } catch (error) {
+        if (!(error instanceof SkylineError)) throw error;
+        outcomes[index] = { error };
+      }
+    }
   });
-  onCommit(written);
-  return reply;
+  return { position, outcomes };
+}
+
+/** Runs a batch's statements inside whatever transaction or savepoint is open. */
+function apply(
+  file: DatabaseFile,
+  batch: CheckedBatch,
+  before: Position,
+  limits: Limits,
+): { position: Position; reply: string } {
+  checkExpectations(batch.request, before);
+  const results = newResults(batch.request, limits);
+  runAll(file.connection, batch, results, file.path);
+  const position = batch.mayWrite ? { ...before, rev: before.rev + 1 } : before;
+  // Before the commit: a reply that is too large must not belong to a batch that was applied.
+  return { position, reply: replyTo(batch.request, position, results, limits) };
+}
+
+function durabilityOf(batch: CheckedBatch, terms: Terms): Durability {
+  return batch.request.durable === true ? 'full' : terms.durability;
 }
 
 /** `tx: "none"`: each statement is a transaction, and a rev, of its own; the first error ends it. */
 function executeEach(
   file: DatabaseFile,
   batch: CheckedBatch,
-  start: Position,
-  results: BatchResults,
-  limits: Limits,
-  durability: Durability,
+  terms: Terms,
   onCommit: (position: Position) => void,
 ): string {
-  let position = start;
+  const { limits } = terms;
+  const durability = durabilityOf(batch, terms);
+  const results = newResults(batch.request, limits);
+  let position = terms.position;
   let written = 0;
   const next = () => ({ ...position, rev: position.rev + 1 });
   const commit = (done: Position) => {
@@ -110,7 +171,7 @@ function stoppedAt(index: number, written: number, failure: SkylineError): Skyli
  * Runs a batch for a file that does not exist on an empty database in memory: what fails there fails here, and nothing is
  * created. The file itself is made only for a batch that has succeeded and writes.
  */
-export function rehearse({ batch, position, limits }: Execution, path: string): string {
+export function rehearse(batch: CheckedBatch, { position, limits }: Terms, path: string): string {
   checkExpectations(batch.request, position);
   const memory = Connection.open(':memory:', { create: true, limits, durability: 'normal' });
   try {

@@ -122,9 +122,8 @@ export function inspectStatement(sql: string): StatementFacts {
  * `; END ;` ends it, see https://sqlite.org/c3ref/complete.html
  */
 function endOfStatement(tokens: readonly Token[], begin: number): number {
-  const trigger =
-    keywordOf(tokens[begin]) === 'create' &&
-    keywordOf(tokens[isTemporary(tokens[begin + 1]) ? begin + 2 : begin + 1]) === 'trigger';
+  // CREATE TEMP TRIGGER need not be found: it is refused, however it ends.
+  const trigger = keywordOf(tokens[begin]) === 'create' && keywordOf(tokens[begin + 1]) === 'trigger';
   for (let at = begin; at < tokens.length; at += 1) {
     if (!isOperator(tokens[at], ';')) continue;
     if (!trigger || (keywordOf(tokens[at - 1]) === 'end' && isOperator(tokens[at - 2], ';'))) return at;

@@ -15,7 +15,10 @@ export const LinkKind = {
   Order: 1,
   /** worker → router: the answer to `tag`. `number` is the database's rev after it. */
   Reply: 2,
-  /** worker → router: `tag` is being executed from now on: if the worker dies, its outcome is open. */
+  /**
+   * worker → router: the payload's tags (u32 each) are being executed: if the worker dies, their outcome is open. They
+   * share a transaction where that is possible.
+   */
   Started: 3,
   /** worker → router: an event frame for whoever sent `tag`. */
   Event: 4,
@@ -25,6 +28,8 @@ export const LinkKind = {
   LaneClosed: 6,
   /** router → worker: `number` bytes of replies have left for this lane's client. */
   Drained: 7,
+  /** worker → router: of those that were started, the statements of `tag` run now; 0 for one without a deadline. */
+  Running: 8,
 } as const;
 export type LinkKind = (typeof LinkKind)[keyof typeof LinkKind];
 

@@ -1,6 +1,6 @@
 import { invalidRequest, messageOf, type ProtocolError } from '../../protocol/errors.js';
 import type { WireParams, WireValue } from '../../protocol/messages.js';
-import { decodeParam, type SqlBind } from '../../protocol/values.js';
+import { decodeParam, type FrameText, type SqlBind } from '../../protocol/values.js';
 
 /** SQLITE_MAX_VARIABLE_NUMBER, see https://sqlite.org/limits.html#max_variable_number */
 const MAX_PARAMETERS = 32_766;
@@ -81,13 +81,13 @@ function withoutPrefix(written: ReadonlyMap<string, number>): Map<string, number
  * @param params as they arrived: an array by SQLite's numbers, named ones included, complete; or an object whose keys
  *   are the names with or without prefix (`2` or `?2` for `?2`), each exactly once. Numbers that the statement skips
  *   (only `?3`) need a value in an array, as SQLite counts them, and none in an object.
- * @param text the frame that brought them, see {@link decodeParam}
+ * @param frame the frame that brought them, see {@link decodeParam}
  * @throws ProtocolError `INVALID_REQUEST`; `details.parameter` has the position from 0 or the name
  */
 export function bindParameters(
   plan: ParameterPlan,
   params: WireParams | undefined,
-  text: string,
+  frame: FrameText,
 ): readonly unknown[] {
   if (params === undefined) {
     if (plan.count === 0) return NO_ARGUMENTS;
@@ -96,7 +96,7 @@ export function bindParameters(
       `the statement has ${parameters(plan.count)} and the request has no "params"`,
     );
   }
-  if (!isList(params)) return bindNames(plan, params, text);
+  if (!isList(params)) return bindNames(plan, params, frame);
   const { count, positions } = plan;
   if (params.length !== count) {
     throw refused(
@@ -105,14 +105,14 @@ export function bindParameters(
     );
   }
   const values = new Array<SqlBind>(count);
-  for (let at = 0; at < count; at += 1) values[at] = decoded(params[at], text, at);
+  for (let at = 0; at < count; at += 1) values[at] = decoded(params[at], frame, at);
   return positions.size === 0 ? values : arrange(plan, values);
 }
 
 function bindNames(
   plan: ParameterPlan,
   params: Readonly<Record<string, WireValue>>,
-  text: string,
+  frame: FrameText,
 ): readonly unknown[] {
   if (plan.anonymous !== undefined) {
     throw refused(plan.anonymous, 'it is a "?" without a name, and an object gives names; send an array');
@@ -122,7 +122,7 @@ function bindNames(
     const position = plan.positions.get(key);
     if (position === undefined) throw refused(key, `the statement has no such parameter${known(plan)}`);
     if (values[position] !== undefined) throw refused(key, 'it is given twice, with and without its prefix');
-    values[position] = decoded(params[key], text, key);
+    values[position] = decoded(params[key], frame, key);
   }
   for (let at = 0; at < plan.count; at += 1) {
     const name = plan.names[at];
@@ -148,9 +148,9 @@ function arrange(plan: ParameterPlan, values: readonly (SqlBind | undefined)[]):
   return unnamed;
 }
 
-function decoded(value: unknown, text: string, parameter: number | string): SqlBind {
+function decoded(value: unknown, frame: FrameText, parameter: number | string): SqlBind {
   try {
-    return decodeParam(value, text);
+    return decodeParam(value, frame);
   } catch (error) {
     throw refused(parameter, messageOf(error));
   }

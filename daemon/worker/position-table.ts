@@ -61,16 +61,21 @@ export class PositionWriter {
     this.#db = db;
   }
 
-  /** Returns the position with an id, which a database gets with its first write. */
-  write(position: Position): Position {
-    const withId = { ...position, id: position.id ?? randomUUID() };
+  /** Makes the table if it is not there, in the transaction that is open. */
+  prepare(): Database.Statement<unknown[]> {
     if (this.#replace === null) {
       this.#db.exec(
         `CREATE TABLE IF NOT EXISTS ${TABLE} (one INTEGER PRIMARY KEY CHECK (one = 0), id TEXT NOT NULL, epoch INTEGER NOT NULL, rev INTEGER NOT NULL)`,
       );
       this.#replace = this.#db.prepare(`REPLACE INTO ${TABLE} (one, id, epoch, rev) VALUES (0, ?, ?, ?)`);
     }
-    this.#replace.run(withId.id, withId.epoch, withId.rev);
+    return this.#replace;
+  }
+
+  /** Returns the position with an id, which a database gets with its first write. */
+  write(position: Position): Position {
+    const withId = position.id === null ? { ...position, id: randomUUID() } : position;
+    this.prepare().run(withId.id, withId.epoch, withId.rev);
     return withId;
   }
 

@@ -4,17 +4,24 @@ import { SkylineError } from '../../protocol/errors.js';
 import type { CheckpointMode } from '../../protocol/messages.js';
 import type { CheckedBatch } from './batch.js';
 import { type CheckpointResult, walBytes } from './checkpoint.js';
-import { DatabaseFile } from './database-file.js';
-import { execute, rehearse } from './execute.js';
+import { DatabaseFile, GroupBroken } from './database-file.js';
+import { execute, executeGroup, type Outcome, rehearse, type Terms } from './execute.js';
 import type { KernelLock } from './kernel-lock.js';
 import { monotonicMs, type Position, type WorkerOptions } from './link.js';
 import { describeHolders, walReaders, writers } from './lock-holders.js';
 import { notBegun, type Patience, untilFree } from './patience.js';
 import { continueFrom, missingFile } from './position-table.js';
-import { fromSqlite } from './sqlite-errors.js';
+import { fromSqlite, isSqliteError } from './sqlite-errors.js';
 
 /** Milliseconds between two looks at whether the readers have left. */
 const READERS_POLL_MS = 20;
+
+/** A batch that is to be executed. */
+export interface Work {
+  readonly batch: CheckedBatch;
+  /** On the machine's monotonic clock, 0 for none: not begun after it. */
+  readonly deadline: number;
+}
 
 /**
  * One database: whether its file is open, where it stands, what is done with it. Holds nothing of the process, so that
@@ -85,20 +92,47 @@ export class ServedDatabase {
   }
 
   /**
-   * Executes a batch.
-   * @param deadline on the machine's monotonic clock, 0 for none: not begun after it
-   * @returns the reply as JSON text
-   * @throws SkylineError with the outcome
+   * Executes batches, in one transaction where that cannot be noticed.
+   * @param onBegin told before a batch's statements run
+   * @returns the outcomes of the first ones: at least one, and as many as there was time for
    */
-  async execute(batch: CheckedBatch, deadline: number): Promise<string> {
+  async executeAll(work: readonly Work[], onBegin: (index: number) => void): Promise<Outcome[]> {
+    const [first] = work;
+    if (first === undefined) return [];
+    const outcomes = work.length > 1 ? this.#tryGroup(work, onBegin) : null;
+    if (outcomes !== null) return outcomes;
+    try {
+      return [{ reply: await this.#execute(first, () => onBegin(0)) }];
+    } catch (error) {
+      return [{ error: fromSqlite(error, this.path) }];
+    }
+  }
+
+  /** null when the group must be taken apart: each batch then meets by itself whatever stood in the way. */
+  #tryGroup(work: readonly Work[], onBegin: (index: number) => void): Outcome[] | null {
+    const file = this.#file;
+    if (file === null) return null;
+    try {
+      if (!file.groupable) return null;
+      const { position, outcomes } = executeGroup(file, work, this.#terms(), onBegin);
+      this.#committed(position);
+      return outcomes;
+    } catch (error) {
+      if (error instanceof GroupBroken || error instanceof SkylineError || isSqliteError(error)) return null;
+      throw error;
+    }
+  }
+
+  async #execute({ batch, deadline }: Work, onBegin: () => void): Promise<string> {
     if (deadline > 0 && monotonicMs() >= deadline) throw notBegun();
-    if (await this.open()) return await this.#execute(batch, deadline);
-    const reply = rehearse(this.#execution(batch), this.path);
+    onBegin();
+    if (await this.open()) return await this.#executeAlone(batch, deadline);
+    const reply = rehearse(batch, this.#terms(), this.path);
     if (!batch.mayWrite) return reply;
     const file = await DatabaseFile.open(this.#options, true, this.#patience(deadline));
     this.#file = file;
     try {
-      return await this.#execute(batch, deadline);
+      return await this.#executeAlone(batch, deadline);
     } catch (error) {
       this.#file = null;
       file.discard();
@@ -149,19 +183,21 @@ export class ServedDatabase {
     file.close();
   }
 
-  async #execute(batch: CheckedBatch, deadline: number): Promise<string> {
+  async #executeAlone(batch: CheckedBatch, deadline: number): Promise<string> {
     const file = await this.file();
-    return await untilFree(this.path, this.#patience(deadline), () =>
-      execute(file, this.#execution(batch), (position) => {
-        this.#commits += 1;
-        this.#moveTo(position);
-      }),
-    );
+    const attempt = () => execute(file, batch, this.#terms(), (position) => this.#committed(position));
+    return await untilFree(this.path, this.#patience(deadline), attempt);
   }
 
-  #execution(batch: CheckedBatch) {
+  /** The one place between a commit and its answers. */
+  #committed(position: Position): void {
+    if (position !== this.#position) this.#commits += 1;
+    this.#moveTo(position);
+  }
+
+  #terms(): Terms {
     const { limits, durability } = this.#options;
-    return { batch, position: this.#position, limits, durability };
+    return { position: this.#position, limits, durability };
   }
 
   #patience(deadline = 0): Patience {

@@ -1,12 +1,11 @@
-import { decodeExecBatch } from '../../protocol/decode-request.js';
 import { messageOf, never, SkylineError, toErrorReply } from '../../protocol/errors.js';
-import { decodeText, type JsonObject, parseObject } from '../../protocol/frame.js';
+import type { JsonObject } from '../../protocol/frame.js';
 import type { RequestId } from '../../protocol/messages.js';
-import { Guard } from './batch.js';
+import type { CheckedBatch } from './batch.js';
 import { walBytes } from './checkpoint.js';
 import { backup, stage } from './copy.js';
 import { idField } from './execute.js';
-import { Lanes } from './lanes.js';
+import { type BatchJob, Intake, type Job, type OrderJob, type Prepared } from './intake.js';
 import {
   COUNTED_REPLY,
   type LinkFrame,
@@ -18,6 +17,7 @@ import {
   type WorkerStats,
 } from './link.js';
 import { Metrics } from './metrics.js';
+import { Rest } from './rest.js';
 import { ServedDatabase } from './served-database.js';
 import { fromSqlite } from './sqlite-errors.js';
 import { reopen, swapIn } from './take-over.js';
@@ -29,27 +29,7 @@ export interface Outlet {
   leave(): void;
 }
 
-type Job =
-  | {
-      readonly kind: 'batch';
-      readonly lane: number;
-      readonly tag: number;
-      readonly payload: Buffer;
-      readonly deadline: number;
-      readonly received: number;
-    }
-  | {
-      readonly kind: 'order';
-      readonly lane: number;
-      readonly tag: number;
-      readonly order: Order;
-      readonly received: number;
-    };
-
-/** Milliseconds of work after which waiting input is looked at. */
-const TURN_MS = 5;
-/** Milliseconds without work after which the main file is made complete. */
-const SETTLE_MS = 1_000;
+type Executable = Prepared & { readonly batch: CheckedBatch };
 
 /**
  * Serves one database: takes what the router sends, one thing at a time, and answers. The queue, its order and the
@@ -59,23 +39,31 @@ export class DatabaseService {
   readonly #options: WorkerOptions;
   readonly #outlet: Outlet;
   readonly #database: ServedDatabase;
-  readonly #guard = new Guard();
-  readonly #lanes = new Lanes<Job>();
+  readonly #intake: Intake;
   /** Orders that wait until the queue is empty. */
   readonly #finals: Job[] = [];
   readonly #metrics = new Metrics();
+  readonly #rest: Rest;
   readonly #background = new Set<Promise<void>>();
   #running = false;
+  /** The batch with a deadline that runs; 0 for none. */
+  #watched = 0;
   /** The file is closed for good: the process leaves when its last answer is out. */
   #closed = false;
-  #idleTimer: NodeJS.Timeout | undefined;
-  #settleTimer: NodeJS.Timeout | undefined;
 
   constructor(options: WorkerOptions, outlet: Outlet) {
     this.#options = options;
     this.#outlet = outlet;
+    this.#intake = new Intake(options.limits);
     this.#database = new ServedDatabase(options, (position) => this.#notice({ event: 'opened', position }));
-    this.#rest();
+    this.#rest = new Rest(options.idleTimeoutMs, {
+      settle: () => {
+        if (!this.#running) this.#quiet(true);
+      },
+      idle: () => {
+        if (!this.#running && this.#background.size === 0) this.#notice({ event: 'idle' });
+      },
+    });
   }
 
   /** Takes one frame from the router. */
@@ -83,7 +71,7 @@ export class DatabaseService {
     const received = performance.now();
     switch (frame.kind) {
       case LinkKind.Request:
-        this.#lanes.push({
+        this.#intake.lanes.push({
           kind: 'batch',
           lane: frame.lane,
           tag: frame.tag,
@@ -98,14 +86,13 @@ export class DatabaseService {
           lane: frame.lane,
           tag: frame.tag,
           order: JSON.parse(frame.payload.toString('utf8')) as Order,
-          received,
         });
         break;
       case LinkKind.LaneClosed:
-        this.#lanes.close(frame.lane);
+        this.#intake.lanes.close(frame.lane);
         break;
       case LinkKind.Drained:
-        this.#lanes.drained(frame.lane, frame.number);
+        this.#intake.lanes.drained(frame.lane, frame.number);
         break;
       default:
         return;
@@ -118,8 +105,8 @@ export class DatabaseService {
     this.#database.close();
   }
 
-  #accept(job: Extract<Job, { kind: 'order' }>): void {
-    if (job.lane > 0) this.#lanes.push(job);
+  #accept(job: OrderJob): void {
+    if (job.lane > 0) this.#intake.lanes.push(job);
     else if (job.order.op === 'stats') this.#answer(job.tag, 0, { ok: this.#stats() });
     else this.#finals.push(job);
   }
@@ -128,46 +115,67 @@ export class DatabaseService {
   async #pump(): Promise<void> {
     if (this.#running) return;
     this.#running = true;
-    clearTimeout(this.#idleTimer);
-    clearTimeout(this.#settleTimer);
-    let turn = performance.now();
-    for (;;) {
-      // An order that waits for the end of the queue also waits for clients that do not read: they are not asked.
-      const job = this.#lanes.next(this.#finals.length > 0) ?? this.#finals.shift();
-      if (job === undefined) break;
-      if (job.kind === 'batch') await this.#runBatch(job);
-      else await this.#runOrder(job);
-      if (performance.now() - turn > TURN_MS) {
-        await new Promise(setImmediate);
-        turn = performance.now();
-      }
+    for (let job = this.#next(); job !== undefined; job = this.#next()) {
+      if (job.kind === 'order') await this.#runOrder(job);
+      else await this.#runGroup(this.#intake.gather(job, this.#finals.length > 0));
+      if (this.#intake.lanes.size > 0) await new Promise(setImmediate);
     }
     this.#running = false;
     this.#quiet(false);
-    this.#rest();
+    if (!this.#closed) this.#rest.begin();
   }
 
-  async #runBatch(job: Extract<Job, { kind: 'batch' }>): Promise<void> {
-    this.#outlet.send(LinkKind.Started, job.tag, 0, 0);
-    let id: RequestId | undefined;
-    let reply: string;
-    let failed = false;
-    try {
-      const text = decodeText(job.payload);
-      const request = decodeExecBatch(parseObject(text), this.#options.limits);
-      id = request.id;
-      reply = await this.#database.execute(this.#guard.check(request, text), job.deadline);
-    } catch (error) {
-      failed = true;
-      reply = JSON.stringify(this.#failure(error, id ?? idOf(job.payload)));
+  /** What comes next: what waits in the lanes, then the orders that waited for their end. */
+  #next(): Job | undefined {
+    return this.#intake.next(this.#finals.length > 0) ?? this.#finals.shift();
+  }
+
+  /** Executes a group and answers: after the commit, all in one write. */
+  async #runGroup(group: readonly Prepared[]): Promise<void> {
+    let rest = group.filter((one) => one.batch !== null) as Executable[];
+    this.#announce(rest);
+    for (const { job, id, refusal } of group.filter((one) => one.batch === null))
+      this.#reply(job, { error: refusal }, id);
+    while (rest.length > 0) {
+      const work = rest.map(({ batch, job }) => ({ batch, deadline: job.deadline }));
+      const current = rest;
+      const outcomes = await this.#database.executeAll(work, (index) => this.#beginning(current[index]?.job));
+      for (const [index, outcome] of outcomes.entries()) {
+        const done = current[index];
+        if (done !== undefined) this.#reply(done.job, outcome, done.id);
+      }
+      rest = rest.slice(outcomes.length);
     }
-    const payload = Buffer.from(reply);
-    if (payload.length >= COUNTED_REPLY) this.#lanes.sent(job.lane, payload.length);
+  }
+
+  /** Tells the router what is in hand from now on. */
+  #announce(group: readonly Executable[]): void {
+    const tags = Buffer.allocUnsafe(4 * group.length);
+    for (const [index, { job }] of group.entries()) tags.writeUInt32LE(job.tag, 4 * index);
+    this.#outlet.send(LinkKind.Started, 0, 0, 0, tags);
+  }
+
+  /** Tells the router which batch runs, where that matters: it stops the one that is past its deadline and no other. */
+  #beginning(job: BatchJob | undefined): void {
+    const tag = job === undefined || job.deadline === 0 ? 0 : job.tag;
+    if (tag === 0 && this.#watched === 0) return;
+    this.#watched = tag;
+    this.#outlet.send(LinkKind.Running, tag, 0, job?.deadline ?? 0);
+  }
+
+  #reply(
+    job: BatchJob,
+    outcome: { readonly reply: string } | { readonly error: unknown },
+    id: RequestId | undefined,
+  ): void {
+    const failed = 'error' in outcome;
+    const payload = Buffer.from(failed ? JSON.stringify(this.#failure(outcome.error, id)) : outcome.reply);
+    if (payload.length >= COUNTED_REPLY) this.#intake.lanes.sent(job.lane, payload.length);
     this.#outlet.send(LinkKind.Reply, job.tag, job.lane, this.#database.position.rev, payload);
     this.#metrics.answered(job.received, failed);
   }
 
-  async #runOrder(job: Extract<Job, { kind: 'order' }>): Promise<void> {
+  async #runOrder(job: OrderJob): Promise<void> {
     if (job.order.op === 'backup') {
       // Everything sent before it is in it; what comes after need not wait for it.
       const running = this.#backup(job.tag, job.lane, job.order).finally(() =>
@@ -207,6 +215,7 @@ export class DatabaseService {
         const { position } = database;
         database.close();
         this.#closed = true;
+        this.#rest.end();
         return { ...position };
       }
       case 'reopen':
@@ -282,34 +291,13 @@ export class DatabaseService {
     }
   }
 
-  /** Nothing to do: set the clocks for a checkpoint and for leaving. */
-  #rest(): void {
-    if (this.#closed) return;
-    this.#settleTimer = setTimeout(() => this.#quiet(true), SETTLE_MS).unref();
-    if (this.#options.idleTimeoutMs === 0) return;
-    this.#idleTimer = setTimeout(() => {
-      if (this.#background.size === 0) this.#notice({ event: 'idle' });
-      this.#rest();
-    }, this.#options.idleTimeoutMs).unref();
-  }
-
   #stats(): WorkerStats {
     return {
       ...this.#metrics.figures,
       commits: this.#database.commits,
       checkpoints: this.#database.checkpoints,
-      queueDepth: this.#lanes.size + (this.#running ? 1 : 0),
+      queueDepth: this.#intake.lanes.size + (this.#running ? 1 : 0),
       walBytes: walBytes(this.#options.path),
     };
-  }
-}
-
-/** The id of a request whose statements are not what they must be. The router has checked that it is one. */
-function idOf(payload: Buffer): RequestId | undefined {
-  try {
-    const { id } = JSON.parse(payload.toString('utf8')) as { id?: RequestId };
-    return id;
-  } catch {
-    return undefined;
   }
 }

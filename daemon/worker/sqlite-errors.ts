@@ -27,6 +27,11 @@ const CODES: readonly (readonly [prefix: string, code: ErrorCode, advice: string
   ['SQLITE_NOMEM', 'INTERNAL', 'The worker has run out of memory.'],
 ];
 
+/** True for what SQLite itself reports. */
+export function isSqliteError(error: unknown): boolean {
+  return error instanceof Database.SqliteError;
+}
+
 /** True when a lock stood in the way and waiting may help. */
 export function isBusy(error: unknown): boolean {
   const code = codeOf(error);

@@ -59,7 +59,8 @@ export function nameOf(token: Token): string {
  * into a k and so find keywords where SQLite sees none.
  */
 export function foldCase(name: string): string {
-  return name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+  const plain = !/[^ -~]/.test(name);
+  return plain ? name.toLowerCase() : name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
 /** The word in lower case, or '' for what is no word: a quoted "commit" is a name, never the keyword. */

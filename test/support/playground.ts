@@ -78,9 +78,24 @@ export class Playground {
     return join(this.dataDir, name);
   }
 
-  /** Starts `skylinedb-daemon` and waits until it is ready. */
-  async daemon(args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<DaemonProcess> {
-    const child = spawn(process.execPath, [DAEMON_MAIN, '--ready-fd', '3', ...args], {
+  /**
+   * Starts `skylinedb-daemon` and waits until it is ready.
+   * @param special a program that runs the daemon (`['prlimit', '--fsize=100000']`), or another user's id
+   */
+  async daemon(
+    args: readonly string[] = [],
+    env: NodeJS.ProcessEnv = {},
+    special: { via?: readonly string[]; uid?: number } = {},
+  ): Promise<DaemonProcess> {
+    const [command = '', ...rest] = [
+      ...(special.via ?? []),
+      process.execPath,
+      DAEMON_MAIN,
+      '--ready-fd',
+      '3',
+    ];
+    const child = spawn(command, [...rest, ...args], {
+      ...(special.uid === undefined ? {} : { uid: special.uid, gid: special.uid }),
       env: { ...this.env, ...env },
       cwd: this.dataDir,
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],

@@ -10,20 +10,18 @@ export class Wire {
   readonly socket: Socket;
   readonly #inbox: Message[] = [];
   readonly #takers: ((message: Message | null) => void)[] = [];
-  #bytes = Buffer.alloc(0);
+  /** The text of the last frame that arrived, for what JSON.parse does not show: 2.0 is not 2. */
+  lastText = '';
+  #chunks: Buffer[] = [];
+  #buffered = 0;
+  /** Bytes that make reading worth while: joining at every chunk would cost seconds for a large frame. */
+  #wanted = 4;
   #ended = false;
   #nextId = 1;
 
   private constructor(socket: Socket) {
     this.socket = socket;
-    socket.on('data', (chunk) => {
-      this.#bytes = Buffer.concat([this.#bytes, chunk]);
-      while (this.#bytes.length >= 4 && this.#bytes.length >= 4 + this.#bytes.readUInt32LE(0)) {
-        const end = 4 + this.#bytes.readUInt32LE(0);
-        this.#deliver(JSON.parse(this.#bytes.subarray(4, end).toString('utf8')) as Message);
-        this.#bytes = this.#bytes.subarray(end);
-      }
-    });
+    socket.on('data', (chunk) => this.#read(chunk));
     socket.on('error', () => undefined);
     socket.on('close', () => {
       this.#ended = true;
@@ -94,6 +92,22 @@ export class Wire {
 
   destroy(): void {
     this.socket.destroy();
+  }
+
+  #read(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#buffered += chunk.length;
+    if (this.#buffered < this.#wanted) return;
+    let bytes = Buffer.concat(this.#chunks);
+    while (bytes.length >= 4 && bytes.length >= 4 + bytes.readUInt32LE(0)) {
+      const end = 4 + bytes.readUInt32LE(0);
+      this.lastText = bytes.subarray(4, end).toString('utf8');
+      this.#deliver(JSON.parse(this.lastText) as Message);
+      bytes = bytes.subarray(end);
+    }
+    this.#wanted = bytes.length < 4 ? 4 : 4 + bytes.readUInt32LE(0);
+    this.#chunks = [bytes];
+    this.#buffered = bytes.length;
   }
 
   #deliver(message: Message): void {

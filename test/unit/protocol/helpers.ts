@@ -12,6 +12,7 @@ import {
   decodeCell,
   decodeParam,
   encodeValue,
+  FrameText,
   type SqlBind,
   type SqlInput,
   type SqlOutput,
@@ -60,13 +61,13 @@ export const DAY = 24 * 60 * 60 * 1000;
 export function bindAll(values: readonly SqlInput[]): SqlBind[] {
   const frame = encodeFrame(JSON.stringify({ params: values.map(encodeValue) }));
   const text = decodeText(frame.subarray(HEADER_BYTES));
-  return (parseObject(text).params as unknown[]).map((param) => decodeParam(param, text));
+  return (parseObject(text).params as unknown[]).map((param) => decodeParam(param, new FrameText(text)));
 }
 
 /** A parameter written by hand in a frame, as a program in another language would. */
 export function bindJson(json: string): SqlBind {
   const text = `{"params":[${json}]}`;
-  return decodeParam((parseObject(text).params as unknown[])[0], text);
+  return decodeParam((parseObject(text).params as unknown[])[0], new FrameText(text));
 }
 
 export function readJson(json: string): SqlOutput {

@@ -4,7 +4,7 @@ import { decodeIncoming, decodeReply } from '../../../protocol/decode-reply.js';
 import { decodeExecBatch, decodeRequest } from '../../../protocol/decode-request.js';
 import { ProtocolError } from '../../../protocol/errors.js';
 import { decodeText, encodeFrame, FrameDecoder, parseObject } from '../../../protocol/frame.js';
-import { decodeCell, decodeParam } from '../../../protocol/values.js';
+import { decodeCell, decodeParam, FrameText } from '../../../protocol/values.js';
 import { anyUnits } from './arbitraries.js';
 import {
   batch,
@@ -54,7 +54,7 @@ function readAll(bytes: Buffer, reached: Reached): void {
       guarded(() => decodeIncoming(object), accepted);
       for (const name of replyNames) guarded(() => decodeReply(name, object), accepted);
       for (const value of [object, ...Object.values(object).flat()]) {
-        guarded(() => decodeParam(value, text), accepted);
+        guarded(() => decodeParam(value, new FrameText(text)), accepted);
         guarded(() => decodeCell(value), accepted);
       }
     }

@@ -66,6 +66,7 @@ describe('what a statement does', () => {
     'DELETE FROM t',
     'WITH x AS (SELECT 1) DELETE FROM t WHERE a IN (SELECT * FROM x)',
     'with [a] as (select \')\'), "b"("as") as (values(1)) update t set a = 2',
+    'WITH x AS (SELECT (1) FROM t) DELETE FROM t',
     ';/* SELECT */ delete from t returning *',
   ])('%j changes rows', (sql) => {
     expect(inspectStatement(sql)).toEqual({ ...READS, mayWrite: true, changesRows: true });

@@ -5,6 +5,7 @@ import { inspectStatement } from '../../../daemon/worker/guard.js';
 import { bindParameters, parameterPlan } from '../../../daemon/worker/parameters.js';
 import { ProtocolError } from '../../../protocol/errors.js';
 import type { WireParams } from '../../../protocol/messages.js';
+import { FrameText } from '../../../protocol/values.js';
 
 const db = new Database(':memory:');
 db.defaultSafeIntegers();
@@ -12,7 +13,11 @@ afterAll(() => db.close());
 
 /** The arguments for `SELECT <list>`. */
 function bound(list: string, params?: WireParams): readonly unknown[] {
-  return bindParameters(parameterPlan(inspectStatement(`SELECT ${list}`).variables), params, '');
+  return bindParameters(
+    parameterPlan(inspectStatement(`SELECT ${list}`).variables),
+    params,
+    new FrameText(''),
+  );
 }
 
 /** What the real better-sqlite3 makes of them. */
@@ -128,6 +133,10 @@ describe('an object', () => {
     expect(selected(list, params)).toEqual(row);
   });
 
+  test('leaves NULL for the numbers that the statement skips', () => {
+    expect(bound('?3', { 3: 'c' })).toEqual([null, null, { 3: 'c' }]);
+  });
+
   test('that lacks a name, or has one too many, is refused by name', () => {
     expectRefused(':a, $b', { a: 1 }, 'b', /no value/);
     expectRefused(':a', { a: 1, c: 2 }, 'c', /no such parameter; it has a\./);
@@ -189,8 +198,10 @@ describe('a statement is refused', () => {
 
 test('a number may be huge in the text: it is looked at only when it matters', () => {
   const plan = parameterPlan(['?']);
-  expect(refusal(() => bindParameters(plan, [2 ** 53], '[9007199254740992]')).message).toMatch(/\$int/);
-  expect(bindParameters(plan, [1e300], '[1e300]')).toEqual([1e300]);
+  expect(refusal(() => bindParameters(plan, [2 ** 53], new FrameText('[9007199254740992]'))).message).toMatch(
+    /\$int/,
+  );
+  expect(bindParameters(plan, [1e300], new FrameText('[1e300]'))).toEqual([1e300]);
 });
 
 test('numbers and names are those of SQLite, for any list of parameters', () => {
@@ -222,7 +233,7 @@ test('numbers and names are those of SQLite, for any list of parameters', () => 
       }
       const plan = parameterPlan(variables);
       const values = Array.from({ length: plan.count }, (_, at) => at + 1);
-      const args = bindParameters(plan, values, '');
+      const args = bindParameters(plan, values, new FrameText(''));
       // EXPLAIN shows the number that SQLite gave to each: https://sqlite.org/opcode.html#Variable
       const program = db
         .prepare(`EXPLAIN SELECT ${list}`)

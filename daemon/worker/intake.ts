@@ -1,0 +1,98 @@
+import { decodeExecBatch } from '../../protocol/decode-request.js';
+import { decodeText, parseObject } from '../../protocol/frame.js';
+import type { Limits, RequestId } from '../../protocol/messages.js';
+import { FrameText } from '../../protocol/values.js';
+import { type CheckedBatch, Guard } from './batch.js';
+import { isGroupable } from './execute.js';
+import { Lanes } from './lanes.js';
+import type { Order } from './link.js';
+
+/** A client's batch, as it came. */
+export interface BatchJob {
+  readonly kind: 'batch';
+  readonly lane: number;
+  readonly tag: number;
+  readonly payload: Buffer;
+  /** On the machine's monotonic clock; 0 for none. */
+  readonly deadline: number;
+  /** On performance.now()'s clock. */
+  readonly received: number;
+}
+
+/** An order of the router. */
+export interface OrderJob {
+  readonly kind: 'order';
+  readonly lane: number;
+  readonly tag: number;
+  readonly order: Order;
+}
+
+export type Job = BatchJob | OrderJob;
+
+/** A batch as far as it can be looked at before it runs. */
+export interface Prepared {
+  readonly job: BatchJob;
+  readonly id: RequestId | undefined;
+  /** null when it was refused. */
+  readonly batch: CheckedBatch | null;
+  readonly refusal: unknown;
+}
+
+/** Batches, and bytes of requests, that share a transaction at most. */
+const GROUP_BATCHES = 512;
+const GROUP_BYTES = 1024 * 1024;
+
+/** What waits to be done, and what of it may be done together. A plain object: no I/O. */
+export class Intake {
+  readonly lanes = new Lanes<Job>();
+  readonly #guard = new Guard();
+  readonly #limits: Limits;
+  /** Taken from the lanes, but to be done by itself. */
+  #held: Job | undefined;
+
+  constructor(limits: Limits) {
+    this.#limits = limits;
+  }
+
+  /** @param all also for clients that do not read their answers, because everything must be finished */
+  next(all: boolean): Job | undefined {
+    const held = this.#held;
+    this.#held = undefined;
+    return held ?? this.lanes.next(all) ?? undefined;
+  }
+
+  /** Collects what may share a transaction, one job of each connection in turn. What may not is next, by itself. */
+  gather(first: BatchJob, all: boolean): Prepared[] {
+    const group: Prepared[] = [];
+    let bytes = 0;
+    let job: Job | null = first;
+    while (job !== null) {
+      const prepared = job.kind === 'batch' ? this.#prepare(job) : null;
+      const alone = prepared === null || (prepared.batch !== null && !isGroupable(prepared.batch));
+      if (prepared === null || (alone && group.length > 0)) {
+        this.#held = job;
+        break;
+      }
+      group.push(prepared);
+      bytes += prepared.job.payload.length;
+      if (alone || bytes > GROUP_BYTES || group.length >= GROUP_BATCHES) break;
+      job = this.lanes.next(all);
+    }
+    return group;
+  }
+
+  /** Decodes a batch and asks the guard. */
+  #prepare(job: BatchJob): Prepared {
+    let id: RequestId | undefined;
+    try {
+      const text = decodeText(job.payload);
+      const object = parseObject(text);
+      // The router has checked that it is one.
+      id = object.id as RequestId | undefined;
+      const request = decodeExecBatch(object, this.#limits);
+      return { job, id, batch: this.#guard.check(request, new FrameText(text)), refusal: null };
+    } catch (error) {
+      return { job, id, batch: null, refusal: error };
+    }
+  }
+}

@@ -1,0 +1,139 @@
+import { cpSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Finished, Playground } from '../support/playground.js';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+let ground: Playground;
+let app: string;
+
+/** The package as `npm pack` makes it, in an empty project. better-sqlite3 is not compiled again: its build is copied. */
+beforeAll(async () => {
+  ground = new Playground();
+  app = join(ground.dir, 'app');
+  mkdirSync(app);
+  writeFileSync(join(app, 'package.json'), JSON.stringify({ name: 'app', private: true, type: 'module' }));
+  await must(
+    ground.run('npm', ['pack', '--ignore-scripts', '--pack-destination', ground.dir], { cwd: ROOT }),
+  );
+  const tarball = readdirSync(ground.dir).find((name) => name.endsWith('.tgz')) ?? '';
+  await must(
+    ground.run(
+      'npm',
+      [
+        'install',
+        '--ignore-scripts',
+        '--prefer-offline',
+        '--no-audit',
+        '--no-fund',
+        join(ground.dir, tarball),
+      ],
+      { cwd: app },
+    ),
+  );
+  cpSync(join(ROOT, 'node_modules/better-sqlite3/build'), join(app, 'node_modules/better-sqlite3/build'), {
+    recursive: true,
+  });
+}, 240_000);
+
+afterAll(async () => {
+  await ground.dispose();
+});
+
+test('brings node-ipc and its whole tree along, in the locked versions', () => {
+  const bundled = join(app, 'node_modules/skylinedb/node_modules');
+  expect(
+    readdirSync(bundled)
+      .filter((name) => !name.startsWith('.'))
+      .sort(),
+  ).toEqual(['easy-stack', 'event-pubsub', 'js-message', 'js-queue', 'node-ipc']);
+  expect(JSON.parse(readFileSync(join(bundled, 'node-ipc/package.json'), 'utf8'))).toMatchObject({
+    version: '9.2.1',
+  });
+});
+
+test('holds what is needed and nothing else', () => {
+  const top = readdirSync(join(app, 'node_modules/skylinedb')).sort();
+  expect(top).toEqual([
+    'ARCHITECTURE.md',
+    'CHANGELOG.md',
+    'README.md',
+    'dist',
+    'docs',
+    'node_modules',
+    'package.json',
+  ]);
+  expect(readdirSync(join(app, 'node_modules/skylinedb/dist')).sort()).toEqual([
+    'cli',
+    'client',
+    'daemon',
+    'protocol',
+  ]);
+});
+
+test('compiles in a strict TypeScript project, for both of its entries', async () => {
+  writeFileSync(
+    join(app, 'main.ts'),
+    `import { connect, SkylineError } from 'skylinedb';
+     import { encodeFrame, PROTOCOL_VERSION } from 'skylinedb/protocol';
+     const client = await connect();
+     const rows: { a: number }[] = await client.database('x.db').all<{ a: number }>('SELECT 1 AS a');
+     export const result: [number, Buffer, 1] = [rows[0]?.a ?? 0, encodeFrame('{}'), PROTOCOL_VERSION];
+     export { SkylineError };`,
+  );
+  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
+  const types = join(ROOT, 'node_modules/@types');
+  await must(
+    ground.run(
+      process.execPath,
+      [
+        tsc,
+        '--noEmit',
+        '--strict',
+        '--exactOptionalPropertyTypes',
+        '--module',
+        'nodenext',
+        '--target',
+        'es2023',
+        '--typeRoots',
+        types,
+        '--types',
+        'node',
+        'main.ts',
+      ],
+      { cwd: app },
+    ),
+  );
+}, 120_000);
+
+test('starts its own daemon from there, by the library and by the command line', async () => {
+  writeFileSync(
+    join(app, 'write.mjs'),
+    `import { connect } from 'skylinedb';
+     const client = await connect();
+     const db = client.database('app.db');
+     await db.batch(['CREATE TABLE t (a)', { sql: 'INSERT INTO t VALUES (?)', params: [7] }]);
+     console.log(JSON.stringify({ pid: client.daemon.pid, rows: db.reader().all('SELECT a FROM t') }));`,
+  );
+  const { stdout } = await must(ground.run(process.execPath, ['write.mjs'], { cwd: app }));
+  const { pid, rows } = JSON.parse(stdout) as { pid: number; rows: unknown };
+  expect(rows).toEqual([{ a: 7 }]);
+  expect(readFileSync(`/proc/${pid}/environ`, 'latin1')).toContain(`SKYLINEDB_SOCKET=${ground.socket}`);
+  expect(realpathSync(`/proc/${pid}/cwd`)).toBe('/');
+
+  const cli = await must(
+    ground.run('npx', ['skylinedb-cli', 'query', '--json', '--db', 'app.db', 'SELECT a FROM t'], {
+      cwd: app,
+    }),
+  );
+  expect(JSON.parse(cli.stdout)).toMatchObject({ rows: [[7]] });
+  await must(ground.run('npx', ['skylinedb-cli', 'shutdown'], { cwd: app }));
+});
+
+async function must(run: Promise<Finished>): Promise<Finished> {
+  const done = await run;
+  if (done.code !== 0) throw new Error(`exit ${done.code}\n${done.stdout}\n${done.stderr}`);
+  return done;
+}
