@@ -15,6 +15,8 @@ export interface Slot {
 
 /** Bytes that may wait to be written to a client before nothing more is read from it. */
 const OUTPUT_MARK = 1024 * 1024;
+/** How long a client may take to end its side after ours, in milliseconds. */
+const LINGER_MS = 2_000;
 
 export interface ConnectionHooks {
   /** One frame's payload. Whatever it throws ends the connection with an error frame. */
@@ -207,7 +209,12 @@ export class ClientConnection {
   #stop(): void {
     if (this.#socket.writableEnded) return;
     this.#socket.resume();
-    this.#socket.end(() => this.#socket.destroy());
+    // Closing while the client still sends breaks its pipe, perhaps before it has read our last frame. The socket
+    // closes by itself when both sides have ended.
+    this.#socket.end(() => {
+      const timer = setTimeout(() => this.#socket.destroy(), LINGER_MS);
+      this.#socket.once('close', () => clearTimeout(timer));
+    });
   }
 
   #end(): void {
