@@ -1,4 +1,5 @@
 import { SkylineError } from '../protocol/errors.js';
+import type { JsonObject } from '../protocol/frame.js';
 import { monotonicMs, type Position } from './worker/link.js';
 import { describeExit, type WorkerExit, type WorkerProcess } from './worker-process.js';
 
@@ -27,6 +28,14 @@ interface Progress {
   /** Workers that died before they answered it. */
   losses: number;
   timer: NodeJS.Timeout | undefined;
+}
+
+/** What no worker has yet: a batch, or an order that has its place among the batches. */
+interface Waiting {
+  /** null for an order. */
+  readonly job: Job | null;
+  send(worker: WorkerProcess): void;
+  fail(error: SkylineError): void;
 }
 
 /** A batch that lost so many workers is not given to another: it may be what kills them. */
@@ -60,8 +69,8 @@ export interface QueueHooks {
 export class BatchQueue {
   readonly #hooks: QueueHooks;
   readonly #jobs = new Map<Job, Progress>();
-  /** Batches that no worker has yet, in order. */
-  #waiting: Progress[] = [];
+  /** In the order of arrival. */
+  #waiting: Waiting[] = [];
   /** Batches of a dead worker that are not settled yet, in order. */
   readonly #lost: Progress[] = [];
 
@@ -87,27 +96,53 @@ export class BatchQueue {
     };
     this.#jobs.set(job, progress);
     if (job.deadline > 0) this.#watch(progress);
+    this.#pass(this.#waitingFor(progress), worker);
+  }
+
+  /**
+   * Gives the worker an order, behind what was submitted before it and before what is submitted after it.
+   * @param worker the one that serves, if there is one
+   * @throws SkylineError
+   */
+  order(
+    send: (worker: WorkerProcess) => Promise<JsonObject>,
+    worker: WorkerProcess | null,
+  ): Promise<JsonObject> {
+    return new Promise((resolve, reject) => {
+      this.#pass({ job: null, send: (to) => resolve(send(to)), fail: reject }, worker);
+    });
+  }
+
+  #pass(waiting: Waiting, worker: WorkerProcess | null): void {
     if (worker?.state === 'serving' && this.#waiting.length === 0 && this.#lost.length === 0)
-      this.#forward(progress, worker);
+      waiting.send(worker);
     else {
-      this.#waiting.push(progress);
-      void this.flush();
+      this.#waiting.push(waiting);
+      void this.#flush();
     }
   }
 
-  /** Gives what waits to a worker. Never rejects: the batches get the error. */
-  async flush(): Promise<void> {
+  #waitingFor(progress: Progress): Waiting {
+    return {
+      job: progress.job,
+      send: (worker) => this.#forward(progress, worker),
+      fail: (error) => this.#fail(progress, error),
+    };
+  }
+
+  /** Gives what waits to a worker. Never rejects: who waits gets the error. */
+  async #flush(): Promise<void> {
     // Those that a dead worker had come first.
     if (this.#waiting.length === 0 || this.#lost.length > 0) return;
     try {
       const worker = await this.#hooks.serving();
-      for (const progress of this.#waiting.splice(0)) this.#forward(progress, worker);
+      for (const waiting of this.#waiting.splice(0)) waiting.send(worker);
     } catch (error) {
       const failure =
         error instanceof SkylineError
           ? error
           : new SkylineError('INTERNAL', 'No worker could be started.', { cause: error });
-      for (const progress of this.#waiting.splice(0)) this.#fail(progress, failure);
+      for (const waiting of this.#waiting.splice(0)) waiting.fail(failure);
     }
   }
 
@@ -152,8 +187,8 @@ export class BatchQueue {
       if (harmless && !progress.timedOut && progress.losses < MAX_LOSSES) again.push(anew(progress));
       else this.#fail(progress, lossError(progress, exit, harmless, this.#hooks.lastWords()));
     }
-    this.#waiting = [...again, ...this.#waiting];
-    await this.flush();
+    this.#waiting = [...again.map((progress) => this.#waitingFor(progress)), ...this.#waiting];
+    await this.#flush();
   }
 
   #watch(progress: Progress): void {
@@ -171,7 +206,7 @@ export class BatchQueue {
       return;
     }
     // The worker looks at the same clock and will not begin it any more.
-    this.#waiting = this.#waiting.filter((one) => one !== progress);
+    this.#waiting = this.#waiting.filter(({ job }) => job !== progress.job);
     this.#fail(
       progress,
       new SkylineError(

@@ -56,7 +56,10 @@ export class RoutedDatabase implements PoolMember {
     );
     this.#queue = new BatchQueue({
       serving: () => this.#serving(),
-      position: async () => (await this.order({ op: 'position' })) as unknown as Position,
+      position: async () => {
+        const worker = await this.#serving();
+        return (await worker.order({ op: 'position' })) as unknown as Position;
+      },
       known: () => this.known,
       answered: (rev) => {
         if (this.known !== null) this.known = { ...this.known, rev };
@@ -105,11 +108,9 @@ export class RoutedDatabase implements PoolMember {
    * Gives the worker an order, starting one if there is none. Batches sent before go first.
    * @throws SkylineError
    */
-  async order(order: Order, lane = 0, onEvent?: (payload: Buffer) => void): Promise<JsonObject> {
+  order(order: Order, lane = 0, onEvent?: (payload: Buffer) => void): Promise<JsonObject> {
     this.lastUsed = performance.now();
-    await this.#queue.flush();
-    const worker = await this.#serving();
-    return await worker.order(order, lane, onEvent);
+    return this.#queue.order((worker) => worker.order(order, lane, onEvent), this.#worker);
   }
 
   /** Lets the worker go, if there is one. With milliseconds to empty the WAL it may refuse. */
