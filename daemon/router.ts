@@ -40,7 +40,7 @@ export class Router {
   readonly #connections = new Set<ClientConnection>();
   readonly #started = performance.now();
   /** Connections with a request in progress that must be finished before their next one for the same database. */
-  readonly #gates = new Map<ClientConnection, Map<RoutedDatabase, Promise<void>>>();
+  readonly #gates = new Map<ClientConnection, Map<RoutedDatabase, Promise<unknown>>>();
   #nextLane = 1;
   #received = 0;
   #refusing = false;
@@ -166,30 +166,27 @@ export class Router {
     }
     const database = this.#databases.resolve(request.db);
     const gate = this.#gates.get(connection)?.get(database);
-    if (gate === undefined) this.#forDatabase(connection, slot, database, request, payload);
-    else {
-      // This client's earlier request for this database goes first.
-      const next = gate.then(() => {
-        try {
-          this.#forDatabase(connection, slot, database, request, payload);
-        } catch (error) {
-          this.#fail(connection, slot, error);
-        }
-      });
-      this.#gate(connection, database, next);
-    }
+    // This client's earlier request for this database goes first.
+    const until =
+      gate === undefined
+        ? this.#forDatabase(connection, slot, database, request, payload)
+        : gate
+            .then(() => this.#forDatabase(connection, slot, database, request, payload))
+            .catch((error: unknown) => this.#fail(connection, slot, error));
+    if (until !== null) this.#gate(connection, database, until);
   }
 
+  /** @returns until when this client's next request for this database must wait; null if it need not */
   #forDatabase(
     connection: ClientConnection,
     slot: Slot,
     database: RoutedDatabase,
     request: ExecBatchEnvelope | DatabaseRequest,
     payload: Buffer,
-  ): void {
+  ): Promise<void> | null {
     if (request.type === 'ExecBatch') {
       this.#execBatch(connection, slot, database, request, payload);
-      return;
+      return null;
     }
     const asker = {
       lane: connection.lane,
@@ -198,7 +195,7 @@ export class Router {
       event: (event: Buffer) => connection.event(slot, event),
     };
     const answered = this.#settle(connection, slot, this.#requests.answer(database, request, asker));
-    if (CHANGES_STATE.has(request.type)) this.#gate(connection, database, answered);
+    return CHANGES_STATE.has(request.type) ? answered : null;
   }
 
   #execBatch(
@@ -256,8 +253,8 @@ export class Router {
     this.#hooks.activity();
   }
 
-  #gate(connection: ClientConnection, database: RoutedDatabase, until: Promise<void>): void {
-    const gates = this.#gates.get(connection) ?? new Map<RoutedDatabase, Promise<void>>();
+  #gate(connection: ClientConnection, database: RoutedDatabase, until: Promise<unknown>): void {
+    const gates = this.#gates.get(connection) ?? new Map<RoutedDatabase, Promise<unknown>>();
     this.#gates.set(connection, gates);
     gates.set(database, until);
     void until.then(() => {
