@@ -137,7 +137,7 @@ export class Connection {
   /**
    * Runs one statement to its end.
    * @param bindings for Statement.run, from parameters.ts
-   * @param keepRows false counts the rows' work but keeps none
+   * @param keepRows false steps through the rows and keeps none, so that none can be too many
    * @throws SqliteError, SkylineError `RESULT_TOO_LARGE`
    */
   run(
@@ -152,10 +152,11 @@ export class Connection {
     const before = upserts ? this.#changes.get()?.rowid : undefined;
     if (stmt.reader) {
       for (const row of stmt.iterate(...bindings) as IterableIterator<SqlBind[]>) {
+        if (!keepRows) continue;
         const json = rowToJson(row);
         budget.left -= Buffer.byteLength(json) + 1;
         if (budget.left < 0) throw resultTooLarge(this.#limits.max_result_bytes);
-        if (keepRows) outcome.rows.push(json);
+        outcome.rows.push(json);
       }
       // After the run: a schema change may have altered what `SELECT *` means since it was prepared.
       outcome.columns = stmt.columns().map((column) => column.name);
