@@ -67,10 +67,10 @@ export class DatabaseRequests {
   }
 
   async #ping(database: RoutedDatabase, _request: PingRequest, asker: Asker): Promise<object> {
-    const exists = lookAt(database.path) !== undefined;
-    // Behind this client's own batches, so that it sees their rev; otherwise what is known is as good.
+    // Behind this client's own batches, so that it sees their rev, and the file that the first of them makes; otherwise
+    // what is known is as good.
     const ask =
-      exists &&
+      mayExist(database) &&
       database.state === 'open' &&
       (database.known === null || database.worker === null || asker.busy);
     const position = ask
@@ -79,7 +79,7 @@ export class DatabaseRequests {
     return {
       version: VERSION,
       db_path: database.path,
-      exists,
+      exists: lookAt(database.path) !== undefined,
       state: database.state,
       rev: position?.rev ?? 0,
       epoch: position?.epoch ?? 1,
@@ -88,13 +88,13 @@ export class DatabaseRequests {
 
   async #checkpoint(database: RoutedDatabase, request: CheckpointRequest, asker: Asker): Promise<object> {
     database.maintenance.refuseUnlessOpen();
-    mustExist(database.path);
+    if (!mayExist(database)) mustExist(database.path);
     return await database.order({ op: 'checkpoint', mode: request.mode ?? 'passive' }, asker.lane);
   }
 
   async #backup(database: RoutedDatabase, request: BackupRequest, asker: Asker): Promise<object> {
     database.maintenance.refuseUnlessOpen();
-    mustExist(database.path);
+    if (!mayExist(database)) mustExist(database.path);
     const to = this.#databases.checkFile(request.to);
     if (to === database.path || (this.#databases.find(to)?.worker ?? null) !== null) {
       throw new SkylineError('DATABASE_NOT_ALLOWED', `${to} is a database in use. Back up to another file.`);
@@ -118,4 +118,9 @@ export class DatabaseRequests {
     );
     return { replaced: true, ...done };
   }
+}
+
+/** False only if the file is not there and no batch is on its way that could make it. The worker looks again. */
+function mayExist(database: RoutedDatabase): boolean {
+  return database.depth > 0 || lookAt(database.path) !== undefined;
 }
