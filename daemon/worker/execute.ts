@@ -58,6 +58,9 @@ export function isGroupable({ request, statements }: CheckedBatch): boolean {
   );
 }
 
+/** Told before a batch's statements run; until the router can know of it, undefined when it can already. */
+export type Begin = (index: number) => Promise<void> | undefined;
+
 /** Milliseconds after which a group takes no further batch: what one client may cost another. */
 const GROUP_MS = 5;
 
@@ -71,7 +74,7 @@ export function executeGroup(
   file: DatabaseFile,
   work: readonly { readonly batch: CheckedBatch; readonly deadline: number }[],
   terms: Terms,
-  onBegin: (index: number) => void,
+  onBegin: Begin,
 ): { position: Position; outcomes: Outcome[] } {
   const writes = work.some(({ batch }) => batch.mayWrite);
   const durability = work.some(({ batch }) => batch.request.durable === true) ? 'full' : terms.durability;
@@ -84,7 +87,7 @@ export function executeGroup(
       try {
         piece((before) => {
           if (deadline > 0 && monotonicMs() >= deadline) throw notBegun();
-          onBegin(index);
+          if (onBegin(index) !== undefined) throw unheard();
           const done = apply(file, batch, before, terms.limits);
           outcomes.push({ reply: done.reply });
           return done.position;
@@ -96,6 +99,11 @@ export function executeGroup(
     }
   });
   return { position, outcomes };
+}
+
+/** A batch with a deadline must not run unheard: its router would call it not begun. By itself it can wait. */
+function unheard(): SkylineError {
+  return new SkylineError('INTERNAL', 'The router cannot be told which batch runs.');
 }
 
 /** Runs a batch's statements inside whatever transaction or savepoint is open. */

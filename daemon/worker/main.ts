@@ -6,6 +6,7 @@ import { DatabaseService, type Outlet } from './service.js';
 
 /** A worker process: serves the database that its router names, and leaves with its router. */
 const LINK_FD = 3;
+const NOTHING = Buffer.alloc(0);
 
 const link = new Socket({ fd: LINK_FD, readable: true, writable: true });
 const decoder = new FrameDecoder(MAX_LINK_FRAME);
@@ -16,6 +17,10 @@ const outlet: Outlet = {
     link.cork();
     for (const part of encodeLink(kind, tag, lane, number, payload)) link.write(part);
     link.uncork();
+  },
+  flushed() {
+    if (link.writableLength === 0) return undefined;
+    return new Promise((resolve) => link.write(NOTHING, () => resolve()));
   },
   leave() {
     link.end(() => process.exit(0));

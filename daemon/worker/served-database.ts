@@ -5,7 +5,7 @@ import type { CheckpointMode } from '../../protocol/messages.js';
 import type { CheckedBatch } from './batch.js';
 import { type CheckpointResult, walBytes } from './checkpoint.js';
 import { DatabaseFile, GroupBroken } from './database-file.js';
-import { execute, executeGroup, type Outcome, rehearse, type Terms } from './execute.js';
+import { type Begin, execute, executeGroup, type Outcome, rehearse, type Terms } from './execute.js';
 import type { KernelLock } from './kernel-lock.js';
 import { monotonicMs, type Position, type WorkerOptions } from './link.js';
 import { describeHolders, walReaders, writers } from './lock-holders.js';
@@ -96,7 +96,7 @@ export class ServedDatabase {
    * @param onBegin told before a batch's statements run
    * @returns the outcomes of the first ones: at least one, and as many as there was time for
    */
-  async executeAll(work: readonly Work[], onBegin: (index: number) => void): Promise<Outcome[]> {
+  async executeAll(work: readonly Work[], onBegin: Begin): Promise<Outcome[]> {
     const [first] = work;
     if (first === undefined) return [];
     const outcomes = work.length > 1 ? this.#tryGroup(work, onBegin) : null;
@@ -109,7 +109,7 @@ export class ServedDatabase {
   }
 
   /** null when the group must be taken apart: each batch then meets by itself whatever stood in the way. */
-  #tryGroup(work: readonly Work[], onBegin: (index: number) => void): Outcome[] | null {
+  #tryGroup(work: readonly Work[], onBegin: Begin): Outcome[] | null {
     const file = this.#file;
     if (file === null) return null;
     try {
@@ -123,9 +123,9 @@ export class ServedDatabase {
     }
   }
 
-  async #execute({ batch, deadline }: Work, onBegin: () => void): Promise<string> {
+  async #execute({ batch, deadline }: Work, onBegin: () => Promise<void> | undefined): Promise<string> {
+    await onBegin();
     if (deadline > 0 && monotonicMs() >= deadline) throw notBegun();
-    onBegin();
     if (await this.open()) return await this.#executeAlone(batch, deadline);
     const reply = rehearse(batch, this.#terms(), this.path);
     if (!batch.mayWrite) return reply;

@@ -25,6 +25,8 @@ import { reopen, swapIn } from './take-over.js';
 /** How a service speaks to its router. */
 export interface Outlet {
   send(kind: LinkKind, tag: number, lane: number, number: number, payload?: Buffer): void;
+  /** Until all that was sent is out, so that it arrives even if this process dies; undefined when it is out already. */
+  flushed(): Promise<void> | undefined;
   /** After the last frame: the process may leave. */
   leave(): void;
 }
@@ -134,6 +136,8 @@ export class DatabaseService {
   async #runGroup(group: readonly Prepared[]): Promise<void> {
     let rest = group.filter((one) => one.batch !== null) as Executable[];
     this.#announce(rest);
+    // Nothing is committed before the router can know that it was in hand: otherwise it would give it to another worker.
+    await this.#outlet.flushed();
     for (const { job, id, refusal } of group.filter((one) => one.batch === null))
       this.#reply(job, { error: refusal }, id);
     while (rest.length > 0) {
@@ -155,12 +159,16 @@ export class DatabaseService {
     this.#outlet.send(LinkKind.Started, 0, 0, 0, tags);
   }
 
-  /** Tells the router which batch runs, where that matters: it stops the one that is past its deadline and no other. */
-  #beginning(job: BatchJob | undefined): void {
+  /**
+   * Tells the router which batch runs, where that matters: it stops the one that is past its deadline and no other.
+   * @returns until it can know; undefined when it can already
+   */
+  #beginning(job: BatchJob | undefined): Promise<void> | undefined {
     const tag = job === undefined || job.deadline === 0 ? 0 : job.tag;
-    if (tag === 0 && this.#watched === 0) return;
+    if (tag === 0 && this.#watched === 0) return undefined;
     this.#watched = tag;
     this.#outlet.send(LinkKind.Running, tag, 0, job?.deadline ?? 0);
+    return this.#outlet.flushed();
   }
 
   #reply(
