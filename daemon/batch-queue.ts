@@ -167,7 +167,6 @@ export class BatchQueue {
   /** The worker died before it answered. All that it had are dealt with together, so that they keep their order. */
   #lose(progress: Progress, exit: WorkerExit): void {
     if (!this.#jobs.has(progress.job)) return;
-    progress.losses += 1;
     if (this.#lost.push(progress) === 1) queueMicrotask(() => void this.#settleLost(exit));
   }
 
@@ -183,6 +182,8 @@ export class BatchQueue {
       after !== null && after.epoch === (before?.epoch ?? 1) && after.rev === (before?.rev ?? 0);
     const again: Progress[] = [];
     for (const progress of this.#lost.splice(0)) {
+      // What only waited behind it is not to blame, unless the worker died before it had anything in hand.
+      if (progress.started || !inHand) progress.losses += 1;
       const harmless = !progress.started || untouched;
       if (harmless && !progress.timedOut && progress.losses < MAX_LOSSES) again.push(anew(progress));
       else this.#fail(progress, lossError(progress, exit, harmless, this.#hooks.lastWords()));
