@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,6 +19,8 @@ const DAEMON_MAIN = fileURLToPath(new URL('../daemon/main.js', import.meta.url))
 const CONNECT_TIMEOUT_MS = 5_000;
 /** How long a lock file may be without a sign of life from its holder, in milliseconds. */
 const STALE_MS = 5_000;
+/** How long a lock file may be without its holder's pid beside it, in milliseconds. */
+const NO_PID_MS = 300;
 const MAX_LAST_WORDS = 4_000;
 
 /**
@@ -177,19 +179,26 @@ async function tryStartLock(endpoint: string): Promise<(() => Promise<void>) | n
   } catch (error) {
     if (codeOf(error) !== 'ELOCKED')
       throw noDaemon(`The lock file ${lockPath} cannot be made: ${messageOf(error)}.`);
-    if (holderIsDead(pidPath)) breakLock(lockPath);
+    if (holderIsDead(lockPath, pidPath)) breakLock(lockPath);
     return null;
   }
 }
 
 /** A starter that was killed leaves its lock file until it is stale; its pid tells at once. */
-function holderIsDead(pidPath: string): boolean {
+function holderIsDead(lockPath: string, pidPath: string): boolean {
   try {
     process.kill(Number(readFileSync(pidPath, 'utf8')), 0);
     return false;
   } catch (error) {
-    return codeOf(error) === 'ESRCH';
+    // No pid: killed between making the lock and writing it, a matter of milliseconds.
+    return codeOf(error) === 'ESRCH' || (codeOf(error) === 'ENOENT' && ageMs(lockPath) > NO_PID_MS);
   }
+}
+
+/** 0 when it is gone. */
+function ageMs(path: string): number {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat === undefined ? 0 : Date.now() - stat.mtimeMs;
 }
 
 function breakLock(lockPath: string): void {
