@@ -10,7 +10,7 @@ import type { Logger } from './log.js';
 import { Maintenance } from './maintenance.js';
 import { MaintenanceRecords } from './maintenance-records.js';
 import { Router } from './router.js';
-import { KernelLock } from './worker/kernel-lock.js';
+import { KernelLock, type LockRefusal } from './worker/kernel-lock.js';
 import { WorkerPool } from './worker-pool.js';
 
 /** The daemon's life. One edge each, in this order. */
@@ -133,7 +133,16 @@ function takeLock(endpoint: string, stateDir: string): KernelLock {
   const path = isPipe(endpoint)
     ? join(stateDir, `${endpoint.replace(/^.*\\/, '')}.lock`)
     : `${endpoint}.lock`;
-  const lock = KernelLock.acquire(path, { pid: process.pid, routerPid: process.pid, endpoint });
+  let lock: KernelLock | LockRefusal;
+  try {
+    lock = KernelLock.acquire(path, { pid: process.pid, routerPid: process.pid, endpoint });
+  } catch (error) {
+    throw new SkylineError(
+      'NO_DAEMON',
+      `The lock file ${path} cannot be used: ${messageOf(error)}. Move it away if it is something else, or choose another --socket.`,
+      { cause: error },
+    );
+  }
   if (lock instanceof KernelLock) return lock;
   const who = lock.owner === null ? '' : ` (pid ${lock.owner.pid})`;
   throw new AlreadyRunningError(
