@@ -59,6 +59,12 @@ export function writers(path: string, platform: NodeJS.Platform = process.platfo
     : holders(path, platform, (lock) => lock.write && covers(lock, MAIN_RESERVED_BYTE));
 }
 
+/** Whoever keeps the WAL from being emptied, each once: a writer in its transaction is a reader too. */
+export function walUsers(path: string): LockHolder[] {
+  const readers = walReaders(path);
+  return [...readers, ...writers(path).filter(({ pid }) => !readers.some((reader) => reader.pid === pid))];
+}
+
 /** For a person: `pid 4711 (python3 sync.py)`, or that the system does not tell. */
 export function describeHolders(found: readonly LockHolder[]): string {
   if (found.length === 0) return 'this system does not tell which process';

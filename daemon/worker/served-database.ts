@@ -8,7 +8,7 @@ import { DatabaseFile, GroupBroken } from './database-file.js';
 import { type Begin, execute, executeGroup, type Outcome, rehearse, type Terms } from './execute.js';
 import type { KernelLock } from './kernel-lock.js';
 import { monotonicMs, type Position, type WorkerOptions } from './link.js';
-import { describeHolders, walReaders, writers } from './lock-holders.js';
+import { describeHolders, walUsers } from './lock-holders.js';
 import { notBegun, type Patience, untilFree } from './patience.js';
 import { continueFrom, missingFile } from './position-table.js';
 import { fromSqlite, isSqliteError } from './sqlite-errors.js';
@@ -205,10 +205,10 @@ export class ServedDatabase {
   }
 
   #readersInTheWay(timeoutMs: number): SkylineError {
-    const holders = [...walReaders(this.path), ...writers(this.path)];
+    const holders = walUsers(this.path);
     return new SkylineError(
       'CHECKPOINT_BUSY',
-      `${this.path}: a reader kept the WAL from being emptied for ${timeoutMs} ms (${describeHolders(holders)}). End its transaction or allow more time; the database is open again.`,
+      `${this.path}: a reader or writer kept the WAL from being emptied for ${timeoutMs} ms (${describeHolders(holders)}). End its transaction or allow more time; the database is open again.`,
       { details: { holders } },
     );
   }
