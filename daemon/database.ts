@@ -164,8 +164,14 @@ export class RoutedDatabase implements PoolMember {
   }
 
   async #start(): Promise<WorkerProcess> {
-    // The last one must have let go of the file before the next one opens it.
-    if (this.#worker !== null) await this.#worker.exited;
+    const last = this.#worker;
+    if (last !== null) {
+      await last.decided;
+      // It could not empty the WAL, and whoever wanted it closed has given up meanwhile.
+      if (last.state === 'serving' && !this.#moved) return last;
+      // It must have let go of the file before the next one opens it.
+      await last.exited;
+    }
     await this.#context.pool.enter(this);
     const record = this.#context.records.read(this.path);
     if (record !== null && this.state === 'open' && this.maintenance.operation === null) {

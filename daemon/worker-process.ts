@@ -57,6 +57,7 @@ export class WorkerProcess {
   /** Resolves when the process has ended and all it said has been read. */
   readonly exited: Promise<WorkerExit>;
   #state: WorkerState = 'serving';
+  #decided: Promise<void> = Promise.resolve();
   #nextTag = 1;
   /** What the worker has last said to run; 0 for something without a deadline. */
   #running = 0;
@@ -93,6 +94,11 @@ export class WorkerProcess {
 
   get state(): WorkerState {
     return this.#state;
+  }
+
+  /** Resolves when a worker that was asked to leave has gone, or has refused and serves again. */
+  get decided(): Promise<void> {
+    return this.#decided;
   }
 
   /** Requests and orders without an answer yet. */
@@ -155,7 +161,13 @@ export class WorkerProcess {
    * @param timeoutMs for emptying the WAL first; 0 leaves that to SQLite's own closing
    * @throws SkylineError `CHECKPOINT_BUSY`: then it stays, and serves
    */
-  async leave(timeoutMs = 0): Promise<void> {
+  leave(timeoutMs = 0): Promise<void> {
+    const leaving = this.#leave(timeoutMs);
+    this.#decided = leaving.catch(() => undefined);
+    return leaving;
+  }
+
+  async #leave(timeoutMs: number): Promise<void> {
     if (this.#state === 'gone') return;
     this.#state = 'leaving';
     const timer = setTimeout(() => this.kill(), timeoutMs + LEAVE_MS);
