@@ -2,12 +2,12 @@ import {
   closeSync,
   constants,
   copyFileSync,
+  existsSync,
   fsyncSync,
   linkSync,
   openSync,
   renameSync,
   rmSync,
-  type Stats,
   statSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
@@ -95,8 +95,8 @@ export async function stage(from: string, staged: string, onProgress: OnProgress
       );
     if (before.size === 0)
       throw new SkylineError('NOT_A_DATABASE', `${from} is empty. The database is as it was.`);
-    if (hasCompanions(from)) await copyThroughSqlite(from, staged, onProgress);
-    else copyWhole(from, staged, before, onProgress);
+    if (inUse(from)) await copyThroughSqlite(from, staged, onProgress);
+    else copyAtRest(from, staged, onProgress);
     checkDatabase(staged, from);
     syncFile(staged);
   } catch (error) {
@@ -110,10 +110,9 @@ export function discard(staged: string): void {
   for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(`${staged}${suffix}`, { force: true });
 }
 
-function hasCompanions(path: string): boolean {
-  return ['-wal', '-journal'].some(
-    (suffix) => statSync(`${path}${suffix}`, { throwIfNoEntry: false }) !== undefined,
-  );
+/** Whoever has a database in WAL mode open keeps its `-shm`; a `-journal` may belong to a transaction in progress. */
+function inUse(path: string): boolean {
+  return ['-shm', '-journal'].some((suffix) => existsSync(`${path}${suffix}`));
 }
 
 /** Somebody may be using it: only SQLite knows what belongs to it. */
@@ -126,18 +125,26 @@ async function copyThroughSqlite(from: string, staged: string, onProgress: OnPro
   }
 }
 
-/** At rest: a plain copy, which leaves no `-shm` beside the source as a read-only connection would. */
-function copyWhole(from: string, staged: string, before: Stats, onProgress: OnProgress): void {
+/** A plain copy, with the WAL if one was left: a read-only connection would leave a `-shm` beside the source. */
+function copyAtRest(from: string, staged: string, onProgress: OnProgress): void {
   onProgress(0, 1);
+  const before = ['', '-wal'].map((suffix) => versionOf(`${from}${suffix}`));
   copyFileSync(from, staged, constants.COPYFILE_FICLONE);
-  const after = statSync(from);
-  if (after.mtimeMs !== before.mtimeMs || after.size !== before.size || after.ino !== before.ino) {
+  if (existsSync(`${from}-wal`)) copyFileSync(`${from}-wal`, `${staged}-wal`);
+  const after = ['', '-wal'].map((suffix) => versionOf(`${from}${suffix}`));
+  if (inUse(from) || before.join() !== after.join()) {
     throw new SkylineError(
       'BUSY',
       `${from} was changed while it was copied. Try again when it is finished; the database is as it was.`,
     );
   }
   onProgress(1, 1);
+}
+
+/** Differs when the file has been written. */
+function versionOf(path: string): string {
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? 'none' : `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}`;
 }
 
 /** @throws SkylineError `NOT_A_DATABASE`, `DATABASE_CORRUPT` */
