@@ -79,7 +79,7 @@ export class DatabaseRequests {
     return {
       version: VERSION,
       db_path: database.path,
-      exists: lookAt(database.path) !== undefined,
+      exists: database.replacing || lookAt(database.path) !== undefined,
       state: database.state,
       rev: position?.rev ?? 0,
       epoch: position?.epoch ?? 1,
@@ -122,5 +122,5 @@ export class DatabaseRequests {
 
 /** False only if the file is not there and no batch is on its way that could make it. The worker looks again. */
 function mayExist(database: RoutedDatabase): boolean {
-  return database.depth > 0 || lookAt(database.path) !== undefined;
+  return database.replacing || database.depth > 0 || lookAt(database.path) !== undefined;
 }

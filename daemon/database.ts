@@ -92,6 +92,11 @@ export class RoutedDatabase implements PoolMember {
     );
   }
 
+  /** Its file has two names for a moment, or none: what the path shows now says nothing. */
+  get replacing(): boolean {
+    return this.maintenance.operation === 'ReplaceDatabase';
+  }
+
   /** Nothing of it is worth remembering. */
   get forgettable(): boolean {
     return this.#worker === null && this.#starting === null && this.state === 'open' && this.idle;

@@ -26,8 +26,9 @@ export class Databases {
    */
   resolve(db: string | undefined): RoutedDatabase {
     const spelling = spellingOf(db, this.#context.config.dataDir);
-    const found = lookAt(spelling);
     const known = this.#bySpelling.get(spelling);
+    if (known?.replacing === true) return known;
+    const found = lookAt(spelling);
     if (known !== undefined && found !== undefined && sameFile(known.fileId, found)) return known;
     const path = canonicalPath(spelling);
     checkRoots(path, this.#roots);
