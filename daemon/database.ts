@@ -151,6 +151,8 @@ export class RoutedDatabase implements PoolMember {
     this.fileId = found;
     if (before === undefined || sameFile(before, found) || this.maintenance.operation !== null || this.#moved)
       return;
+    // While it is closed, the file is somebody else's to exchange; reopening looks at it.
+    if (this.state === 'closed') return;
     if (found === undefined) this.known = missingFile(this.known);
     if (this.#worker === null) return;
     this.#log.warn(
@@ -219,7 +221,8 @@ export class RoutedDatabase implements PoolMember {
       case 'ready':
         return;
       case 'opened':
-        this.known = notice.position;
+        // A file that is being taken over counts when all of it has succeeded.
+        if (this.state !== 'closed') this.known = notice.position;
         return;
       case 'idle':
         if (this.idle) this.retire();
