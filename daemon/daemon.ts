@@ -71,7 +71,7 @@ export class Daemon {
     this.#state = 'serving';
     this.#log.info({ endpoint, data: this.#config.dataDir }, 'listening');
     for (const record of this.#records.all()) {
-      if (record.state === 'replacing') void this.#maintenance.recover(record, this.#databases.at(record.db));
+      if (record.state !== 'closed') void this.#maintenance.recover(record, this.#databases.at(record.db));
     }
     this.#watchIdle();
   }

@@ -49,7 +49,7 @@ export class RoutedDatabase implements PoolMember {
     this.path = path;
     this.#context = context;
     this.#log = context.log.child({ db: path });
-    const record = context.records.read(path);
+    const record = context.records.closed(path);
     this.known = record?.known ?? null;
     this.maintenance = new MaintenanceState(path, record === null ? 'open' : 'closed', (from, to) =>
       this.#log.info({ from, to }, 'maintenance state'),
@@ -180,7 +180,7 @@ export class RoutedDatabase implements PoolMember {
       await last.exited;
     }
     await this.#context.pool.enter(this);
-    const record = this.#context.records.read(this.path);
+    const record = this.#context.records.closed(this.path);
     if (record !== null && this.state === 'open' && this.maintenance.operation === null) {
       this.maintenance.foundClosed();
       this.known = record.known;

@@ -26,12 +26,13 @@ export interface FileFacts {
 /** Written when a database is closed or being replaced; gone when it is open. Outlives every process. */
 export interface MaintenanceRecord {
   readonly db: string;
-  readonly state: 'closed' | 'replacing';
+  /** `staging`: the copy that will replace it is being made, and the database is open meanwhile. */
+  readonly state: 'staging' | 'closed' | 'replacing';
   readonly since: string;
   /** Where the database stood. */
   readonly known: Position | null;
   readonly file: FileFacts | null;
-  /** While replacing: where the copy waits and where the old file will be kept. */
+  /** While staging and replacing: where the copy waits; while replacing: where the old file will be kept. */
   readonly staged?: string;
   readonly backup?: string;
 }
@@ -49,6 +50,12 @@ export class MaintenanceRecords {
 
   read(db: string): MaintenanceRecord | null {
     return this.#load(this.#path(db));
+  }
+
+  /** The record that keeps a database closed; null when it is open. */
+  closed(db: string): MaintenanceRecord | null {
+    const record = this.read(db);
+    return record?.state === 'staging' ? null : record;
   }
 
   all(): MaintenanceRecord[] {

@@ -1,4 +1,4 @@
-import { existsSync, renameSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { messageOf, never, SkylineError } from '../protocol/errors.js';
 import type { RequestId } from '../protocol/messages.js';
 import type { RoutedDatabase } from './database.js';
@@ -11,7 +11,7 @@ import {
   sameFacts,
 } from './maintenance-records.js';
 import { walBytes } from './worker/checkpoint.js';
-import { discard } from './worker/copy.js';
+import { discard, mendSwap } from './worker/copy.js';
 import type { Position } from './worker/link.js';
 import { missingFile } from './worker/position-table.js';
 import type { WorkerProcess } from './worker-process.js';
@@ -98,15 +98,22 @@ export class Maintenance {
       if (database.state === 'closed') database.maintenance.refuseUnlessOpen();
       mustExist(database.path);
       const helper = database.newHelper();
-      const staged = freeName(`${database.path}.incoming`);
+      // A name of its own: the helper of a daemon that was killed removes its copy whenever it notices.
+      const staged = `${database.path}.incoming-${helper.pid}`;
       try {
+        const since = new Date().toISOString();
+        this.#records.write({ db: database.path, state: 'staging', since, known: null, file: null, staged });
         await helper.order({ op: 'stage', from, staged, ...(id === undefined ? {} : { id }) }, 0, onEvent);
-        const backup = freeName(`${database.path}.before-epoch-${(database.known?.epoch ?? 1) + 1}`);
-        await this.#shut(database, timeoutMs, (facts) => ({ ...facts, state: 'replacing', staged, backup }));
-        const position = await this.#swapIn(database, helper, staged, backup);
+        let backup = '';
+        const known = await this.#shut(database, timeoutMs, (facts) => {
+          backup = freeName(`${database.path}.before-epoch-${(facts.known?.epoch ?? 1) + 1}`);
+          return { ...facts, state: 'replacing', staged, backup };
+        });
+        const position = await this.#swapIn(database, helper, { staged, backup, known });
         return { ...standingOf(position), backup };
       } catch (error) {
         discard(staged);
+        if (database.state !== 'closed') this.#records.remove(database.path);
         await helper.leave().catch((failure: unknown) => this.#log.warn(`helper: ${messageOf(failure)}`));
         throw error;
       }
@@ -115,10 +122,13 @@ export class Maintenance {
 
   /** What a killed daemon left in the middle of a replacement: the file is either the old or the new one, whole. */
   async recover(record: MaintenanceRecord, database: RoutedDatabase): Promise<void> {
-    if (record.state !== 'replacing') return;
+    if (record.state === 'closed') return;
     if (record.staged !== undefined) discard(record.staged);
-    if (record.backup !== undefined && !existsSync(database.path) && existsSync(record.backup))
-      renameSync(record.backup, database.path);
+    if (record.state === 'staging') {
+      this.#records.remove(database.path);
+      return;
+    }
+    if (record.backup !== undefined) mendSwap(database.path, record.backup);
     try {
       const { rev, epoch } = await database.maintenance.exclusively('ReplaceDatabase', () =>
         this.#reopenClosed(database, false),
@@ -135,12 +145,12 @@ export class Maintenance {
     }
   }
 
-  /** Prepares and closes; writes the record last, when all of it is true. On failure the database is open again. */
+  /** Prepares and closes; writes the record last, when all of it is true. On failure the database is open again. Returns where it stood. */
   async #shut(
     database: RoutedDatabase,
     timeoutMs: number,
     record: (facts: Omit<MaintenanceRecord, 'state'>) => MaintenanceRecord,
-  ): Promise<void> {
+  ): Promise<Position> {
     if (database.state === 'open') database.maintenance.moveTo('preparing');
     try {
       const position = (await within(
@@ -159,6 +169,7 @@ export class Maintenance {
       this.#records.write(
         record({ db: database.path, since: new Date().toISOString(), known: position, file }),
       );
+      return position;
     } catch (error) {
       database.maintenance.moveTo('open');
       throw error;
@@ -168,21 +179,24 @@ export class Maintenance {
   async #swapIn(
     database: RoutedDatabase,
     helper: WorkerProcess,
-    staged: string,
-    backup: string,
+    swap: { staged: string; backup: string; known: Position },
   ): Promise<Position> {
     database.maintenance.moveTo('closed');
+    let position: Position;
     try {
-      const position = (await helper.order({ op: 'swap', staged, backup })) as unknown as Position;
-      await database.adopt(helper);
-      database.known = position;
-      return position;
-    } finally {
-      // Either the new file is in place, or the worker has put the old one back.
-      this.#records.remove(database.path);
-      database.fileId = lookAt(database.path);
-      database.maintenance.moveTo('open');
+      position = (await helper.order({ op: 'swap', ...swap })) as unknown as Position;
+    } catch (error) {
+      // The helper has put the old file back, or it was killed: then what is there is looked at as after a restart.
+      discard(swap.staged);
+      mendSwap(database.path, swap.backup);
+      await this.#reopenClosed(database, false);
+      throw error;
     }
+    await database.adopt(helper);
+    database.known = position;
+    this.#records.remove(database.path);
+    database.maintenance.moveTo('open');
+    return position;
   }
 
   async #reopenClosed(database: RoutedDatabase, allowMissing: boolean): Promise<Standing> {

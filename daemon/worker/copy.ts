@@ -199,8 +199,22 @@ export function swap(path: string, staged: string, kept: string): void {
     // No hard links on this file system: then there is a moment without a file, which the maintenance record covers.
     renameSync(path, kept);
   }
-  renameSync(staged, path);
+  try {
+    renameSync(staged, path);
+  } catch (error) {
+    mendSwap(path, kept);
+    throw error;
+  }
   syncFolder(path);
+}
+
+/** After a swap that was cut off between its steps: the old file has its own name again, and only that. */
+export function mendSwap(path: string, kept: string): void {
+  const old = statSync(kept, { bigint: true, throwIfNoEntry: false });
+  if (old === undefined) return;
+  const now = statSync(path, { bigint: true, throwIfNoEntry: false });
+  if (now === undefined) renameSync(kept, path);
+  else if (now.ino === old.ino && now.dev === old.dev) rmSync(kept);
 }
 
 /** The inverse of {@link swap}, when the new file turned out to be of no use. */

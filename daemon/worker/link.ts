@@ -130,8 +130,8 @@ export type Order =
       readonly staged: string;
       readonly id?: RequestId;
     }
-  /** Put the staged file in the place of the closed one, which is kept as `backup`; open, check, raise the epoch. */
-  | { readonly op: 'swap'; readonly staged: string; readonly backup: string };
+  /** Put the staged file in the place of the closed one, which stood at `known` and is kept as `backup`; raise the epoch. */
+  | { readonly op: 'swap'; readonly staged: string; readonly backup: string; readonly known: Position };
 
 /** What a worker says unasked. */
 export type Notice =

@@ -3,7 +3,7 @@ import type { JsonObject } from '../../protocol/frame.js';
 import type { RequestId } from '../../protocol/messages.js';
 import type { CheckedBatch } from './batch.js';
 import { walBytes } from './checkpoint.js';
-import { backup, stage } from './copy.js';
+import { backup, discard, stage } from './copy.js';
 import { idField } from './execute.js';
 import { type BatchJob, Intake, type Job, type OrderJob, type Prepared } from './intake.js';
 import {
@@ -50,6 +50,8 @@ export class DatabaseService {
   #running = false;
   /** The batch with a deadline that runs; 0 for none. */
   #watched = 0;
+  /** A copy that was to replace the database: nobody else removes it when the router has died. */
+  #staged: string | null = null;
   /** The file is closed for good: the process leaves when its last answer is out. */
   #closed = false;
 
@@ -105,6 +107,7 @@ export class DatabaseService {
   /** The router has gone: leave the file as it is and go. Nothing runs now, since all work is synchronous. */
   abandon(): void {
     this.#database.close();
+    if (this.#staged !== null) discard(this.#staged);
   }
 
   #accept(job: OrderJob): void {
@@ -229,17 +232,18 @@ export class DatabaseService {
       case 'reopen':
         return { ...(await reopen(database, this.#options.known, order)) };
       case 'stage':
+        this.#staged = order.staged;
         await stage(order.from, order.staged, this.#progress(tag, 0, order.id));
         return {};
       case 'swap':
-        return { ...(await this.#swapIn(order.staged, order.backup)) };
+        return { ...(await this.#swapIn(order)) };
       default:
         return never(order);
     }
   }
 
-  #swapIn(staged: string, kept: string): Promise<Position> {
-    const { routerPid, endpoint, known } = this.#options;
+  #swapIn({ staged, backup: kept, known }: Extract<Order, { op: 'swap' }>): Promise<Position> {
+    const { routerPid, endpoint } = this.#options;
     return swapIn(this.#database, known, { staged, kept, self: { pid: process.pid, routerPid, endpoint } });
   }
 
