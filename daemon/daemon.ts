@@ -70,6 +70,7 @@ export class Daemon {
     }
     this.#state = 'serving';
     this.#log.info({ endpoint, data: this.#config.dataDir }, 'listening');
+    this.#records.sweep();
     for (const record of this.#records.all()) {
       if (record.state !== 'closed') void this.#maintenance.recover(record, this.#databases.at(record.db));
     }

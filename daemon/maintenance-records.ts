@@ -58,16 +58,19 @@ export class MaintenanceRecords {
     return record?.state === 'staging' ? null : record;
   }
 
-  all(): MaintenanceRecord[] {
-    try {
-      return readdirSync(this.#folder)
-        .filter((name) => name.endsWith('.json'))
-        .map((name) => this.#load(join(this.#folder, name)))
-        .filter((record) => record !== null);
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return [];
-      throw error;
+  /** Removes what a daemon that was killed while it wrote a record has left. */
+  sweep(): void {
+    for (const name of this.#names()) {
+      const writer = /\.(\d+)\.new$/.exec(name)?.[1];
+      if (writer !== undefined && !isAlive(Number(writer))) rmSync(join(this.#folder, name), { force: true });
     }
+  }
+
+  all(): MaintenanceRecord[] {
+    return this.#names()
+      .filter((name) => name.endsWith('.json'))
+      .map((name) => this.#load(join(this.#folder, name)))
+      .filter((record) => record !== null);
   }
 
   /** On disk when this returns: a record that a power cut takes back would open a closed database. */
@@ -84,6 +87,15 @@ export class MaintenanceRecords {
     const path = this.#path(db);
     rmSync(path, { force: true });
     syncFolder(path);
+  }
+
+  #names(): string[] {
+    try {
+      return readdirSync(this.#folder);
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return [];
+      throw error;
+    }
   }
 
   #path(db: string): string {
@@ -114,6 +126,15 @@ export function sameFacts(one: FileFacts | null, other: FileFacts | null): boole
   return (
     one.dev === other.dev && one.ino === other.ino && one.size === other.size && one.mtimeNs === other.mtimeNs
   );
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return codeOf(error) === 'EPERM';
+  }
 }
 
 function syncFolder(path: string): void {
