@@ -134,6 +134,8 @@ export class Playground {
     options: { input?: string; cwd?: string; env?: NodeJS.ProcessEnv } = {},
   ): Promise<Finished> {
     const child = this.start(command, args, options);
+    // A program that does not read its input may have ended before it.
+    child.stdin?.on('error', () => undefined);
     child.stdin?.end(options.input ?? '');
     return finished(child);
   }

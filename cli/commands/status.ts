@@ -1,0 +1,85 @@
+import type { DatabaseStatus, StatusReply } from '../../protocol/messages.js';
+import { bytes, micros, span } from '../format.js';
+import { type CommonOptions, commonOptions, optionalDatabaseOption, optionsOf } from '../options.js';
+import { details, done, type Output, replyReport, visible } from '../output.js';
+import type { Define } from '../program.js';
+import { withClient } from '../session.js';
+
+interface StatusOptions extends CommonOptions {
+  readonly db?: string;
+}
+
+const DEFAULT_WAIT_MS = 10_000;
+
+export const define: Define = (command) => {
+  commonOptions(
+    optionalDatabaseOption(command, 'only this database'),
+    'how long to wait for the answer (default: 10s)',
+  )
+    .description('Prints figures of the daemon and of each database that it knows. Starts no daemon.')
+    .addHelpText(
+      'after',
+      `
+p50 and p99: half, and 99 of 100 batches were answered within this time. A * marks figures of a worker that was too busy to
+answer: they are the last known ones.
+
+Examples:
+  skylinedb-cli status
+  skylinedb-cli status --db stars.db --json | jq '.databases[0].rev'`,
+    );
+  return async () => {
+    const options = optionsOf<StatusOptions>(command);
+    const { db, timeout: waitMs = DEFAULT_WAIT_MS } = options;
+    const reply = await withClient(options, { start: false, waitMs }, (client) => client.status(db));
+    return replyReport(reply, async ({ out }) => {
+      await out.line(done(out, 'Daemon is running'));
+      await out.write(overview(out, reply));
+      await out.line(
+        reply.databases.length === 0 ? '  No database has been used yet.' : await table(out, reply.databases),
+      );
+    });
+  };
+};
+
+function overview(out: Output, reply: StatusReply): string {
+  return details(out, [
+    ['version', reply.version],
+    ['pid', String(reply.pid)],
+    ['uptime', span(reply.uptime_ms)],
+    ['endpoint', reply.endpoint],
+    ['data', reply.data_dir],
+    ['state', reply.state_dir],
+    ['connections', String(reply.connections)],
+    ['workers', String(reply.workers)],
+    ['requests', String(reply.requests)],
+  ]);
+}
+
+const COLUMNS: readonly (readonly [
+  head: string,
+  cell: (database: DatabaseStatus) => string,
+  right: boolean,
+])[] = [
+  ['database', ({ db_path: path }) => visible(path), false],
+  ['state', ({ state, stale }) => (stale ? `${state} *` : state), false],
+  ['rev', ({ rev }) => String(rev), true],
+  ['epoch', ({ epoch }) => String(epoch), true],
+  ['worker', ({ worker_pid: pid }) => (pid === null ? '-' : String(pid)), true],
+  ['queue', ({ queue_depth: depth }) => String(depth), true],
+  ['WAL', ({ wal_bytes: size }) => bytes(size), true],
+  ['batches', ({ counters }) => String(counters.batches), true],
+  ['failed', ({ counters }) => String(counters.failed), true],
+  ['p50', ({ latency_us: latency }) => (latency === null ? '-' : micros(latency.p50)), true],
+  ['p99', ({ latency_us: latency }) => (latency === null ? '-' : micros(latency.p99)), true],
+];
+
+async function table(out: Output, databases: readonly DatabaseStatus[]): Promise<string> {
+  const { default: Table } = await import('cli-table3');
+  const drawn = new Table({
+    head: COLUMNS.map(([head]) => out.colors.bold(head)),
+    colAligns: COLUMNS.map(([, , right]) => (right ? 'right' : 'left')),
+    style: { head: [], border: [], compact: true },
+  });
+  drawn.push(...databases.map((database) => COLUMNS.map(([, cell]) => cell(database))));
+  return drawn.toString();
+}

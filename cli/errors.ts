@@ -1,0 +1,63 @@
+import { type ClientErrorCode, invalidRequest, messageOf, SkylineError } from '../protocol/errors.js';
+import type { ErrorCode } from '../protocol/messages.js';
+import { type Screen, visible } from './output.js';
+
+/** The exit codes of `skylinedb-cli`. */
+export const EXIT = { done: 0, refused: 1, usage: 2, noDaemon: 3, closed: 4 } as const;
+
+const BY_CODE: { readonly [code in ErrorCode | ClientErrorCode]?: number } = {
+  INVALID_REQUEST: EXIT.usage,
+  NO_DAEMON: EXIT.noDaemon,
+  CONNECTION_LOST: EXIT.noDaemon,
+  DATABASE_CLOSED: EXIT.closed,
+  DATABASE_PREPARING: EXIT.closed,
+};
+
+/** What the process exits with after this error. */
+export function exitCodeOf(error: SkylineError): number {
+  return BY_CODE[error.code] ?? EXIT.refused;
+}
+
+/** A command line that makes no sense. */
+export function usageError(message: string): SkylineError {
+  return invalidRequest(message);
+}
+
+/** The one value of `--json` for a failure: the error frame of the protocol, with the client library's codes too. */
+export function errorJson(error: SkylineError): string {
+  const { code, message, retryable, outcome, details } = error;
+  return JSON.stringify({ status: 'error', code, message, retryable, outcome, ...details });
+}
+
+/**
+ * Says what went wrong: on stdout as JSON, else on stderr.
+ * @returns the exit code, and whether something that was given up may still be going on
+ */
+export async function presentError(
+  thrown: unknown,
+  json: boolean,
+  { out, err }: Screen,
+): Promise<{ exitCode: number; abandoned: boolean }> {
+  const error = thrown instanceof SkylineError ? thrown : bug(thrown);
+  const say = async () => {
+    const { red } = err.colors;
+    const message = err.isTerminal ? error.message.split('\n').map(visible).join('\n') : error.message;
+    await err.line(`${red('✗')} ${red('Error:')} ${message}`);
+  };
+  try {
+    if (json) await out.line(errorJson(error));
+    else await say();
+  } catch {
+    // stdout is what failed: stderr is the last chance. If that fails too, the exit code still tells.
+    await say().catch(() => undefined);
+  }
+  return { exitCode: exitCodeOf(error), abandoned: error.code === 'TIMEOUT' };
+}
+
+function bug(thrown: unknown): SkylineError {
+  const stack = thrown instanceof Error ? (thrown.stack ?? thrown.message) : messageOf(thrown);
+  return new SkylineError('INTERNAL', `skylinedb-cli failed; please report this: ${stack}`, {
+    outcome: 'unknown',
+    cause: thrown,
+  });
+}

@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+import { presentError } from './errors.js';
+import { Output, type Screen } from './output.js';
+import { runCommandLine } from './program.js';
+
+/** `skylinedb-cli`: one command per call. Ends by itself once everything is written. */
+async function main(argv: readonly string[]): Promise<void> {
+  const screen: Screen = {
+    out: new Output(process.stdout, process.env),
+    err: new Output(process.stderr, process.env),
+  };
+  // Looked for by hand: it must also hold for a command line that cannot be understood.
+  let json = beforeDashes(argv).includes('--json');
+  try {
+    const { report, options } = await runCommandLine(argv);
+    if (options !== undefined) json = options.json === true;
+    process.exitCode = report.exitCode ?? 0;
+    await screen.out.write(json ? [...report.json(), '\n'] : []);
+    if (!json) await report.human(screen);
+  } catch (error) {
+    const { exitCode, abandoned } = await presentError(error, json, screen);
+    process.exitCode = exitCode;
+    // A request that was given up may still hold a connection open. Everything is written by now.
+    if (abandoned) process.exit();
+  }
+}
+
+function beforeDashes(argv: readonly string[]): readonly string[] {
+  const dashes = argv.indexOf('--');
+  return dashes < 0 ? argv : argv.slice(0, dashes);
+}
+
+await main(process.argv.slice(2));

@@ -1,0 +1,166 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { usageError } from './errors.js';
+import { type CommonOptions, commonOptions, optionsOf } from './options.js';
+import { type Report, replyReport } from './output.js';
+
+/**
+ * Gives a command its arguments and options.
+ * @returns what it does, called once the command line has been read
+ */
+export type Define = (command: Command) => () => Promise<Report>;
+
+interface CommandEntry {
+  readonly summary: string;
+  /** Each command is loaded when it is called: most need little, and a command line is started often. */
+  load(): Promise<{ readonly define: Define }>;
+}
+
+const COMMANDS: { readonly [name: string]: CommandEntry } = {
+  ping: {
+    summary: 'say whether a daemon runs, or where a database stands',
+    load: () => import('./commands/ping.js'),
+  },
+  exec: {
+    summary: 'run SQL statements as one transaction, through the daemon',
+    load: () => import('./commands/exec.js'),
+  },
+  query: {
+    summary: 'read a database file directly, without a daemon',
+    load: () => import('./commands/query.js'),
+  },
+  'prepare-for-maintenance': {
+    summary: 'finish what is queued, refuse new writes, checkpoint',
+    load: () => import('./commands/prepare-for-maintenance.js'),
+  },
+  'close-database': {
+    summary: 'close a database file until it is reopened',
+    load: () => import('./commands/close-database.js'),
+  },
+  'reopen-database': {
+    summary: 'end the maintenance of a database',
+    load: () => import('./commands/reopen-database.js'),
+  },
+  'replace-database': {
+    summary: "put a copy of a file in a database's place",
+    load: () => import('./commands/replace-database.js'),
+  },
+  backup: {
+    summary: 'copy a database while it is written',
+    load: () => import('./commands/backup.js'),
+  },
+  checkpoint: {
+    summary: 'bring the WAL into the database file',
+    load: () => import('./commands/checkpoint.js'),
+  },
+  status: {
+    summary: 'figures of the daemon and its databases',
+    load: () => import('./commands/status.js'),
+  },
+  shutdown: {
+    summary: 'end the daemon once everything it accepted is finished',
+    load: () => import('./commands/shutdown.js'),
+  },
+  endpoint: {
+    summary: 'print where the daemon listens',
+    load: () => import('./commands/endpoint.js'),
+  },
+};
+
+const AFTER_HELP = `
+Exit codes:
+  0 done, 1 the database refused, 2 wrong usage, 3 no daemon, 4 closed for maintenance
+
+Commands that act on a database start the daemon if none runs; ping, query, status, shutdown and endpoint do not.
+
+Examples:
+  skylinedb-cli exec --db stars.db "CREATE TABLE stars (id INTEGER PRIMARY KEY, name TEXT)"
+  skylinedb-cli exec --db stars.db "INSERT INTO stars (name) VALUES (?)" --param Sirius
+  skylinedb-cli query --db stars.db "SELECT * FROM stars"
+  skylinedb-cli exec --help`;
+
+/**
+ * Reads the command line and does what it says.
+ * @returns the options too, unless it only asked for help or the version
+ * @throws SkylineError `INVALID_REQUEST` for wrong usage, and whatever the command throws
+ */
+export async function runCommandLine(
+  argv: readonly string[],
+): Promise<{ report: Report; options: CommonOptions | undefined }> {
+  const program = new Command('skylinedb-cli');
+  let printed = '';
+  let report: Report | undefined;
+  let called: Command = program;
+
+  commonOptions(program, 'how long to wait, such as 5s or 250ms; what for depends on the command')
+    .description('Works with SQLite databases through the SkylineDB daemon.')
+    .version(version(), '--version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .helpCommand(false)
+    .addHelpText('after', AFTER_HELP)
+    // Options behind the command are the command's own, so that "--param --json" is a value.
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => (printed += text), writeErr: () => undefined })
+    .hook('preSubcommand', async (_program, command) => {
+      called = command;
+      const { define } = await entry(command.name()).load();
+      const run = define(command);
+      command.action(async () => {
+        report = await run();
+      });
+    });
+  for (const [name, { summary }] of Object.entries(COMMANDS))
+    program
+      .command(name)
+      .summary(summary)
+      .description(`${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`);
+
+  try {
+    await program.parseAsync(withHelpCommand(argv), { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode !== 0) throw usageError(explain(error, called));
+    // Commander stopped reading there: it does not know the other options.
+    return { report: printedReport(error, printed), options: undefined };
+  }
+  if (report === undefined) throw new Error('the command said nothing');
+  return { report, options: optionsOf(called) };
+}
+
+function entry(name: string): CommandEntry {
+  const found = COMMANDS[name];
+  if (found === undefined) throw new Error(`no such command: ${name}`);
+  return found;
+}
+
+/** Commander's own `help NAME` would print the help of a command that is not loaded yet. */
+function withHelpCommand(argv: readonly string[]): string[] {
+  const [first, ...rest] = argv;
+  return first === 'help' ? [...rest, '--help'] : [...argv];
+}
+
+function printedReport(error: CommanderError, printed: string): Report {
+  const fields =
+    error.code === 'commander.version'
+      ? { status: 'ok', version: printed.trim() }
+      : { status: 'ok', help: printed };
+  return replyReport(fields, ({ out }) => out.write(printed));
+}
+
+/** Commander's message in our form: what is wrong, what was perhaps meant, where to read on. */
+function explain(error: CommanderError, command: Command): string {
+  const name = command.parent === null ? command.name() : `${command.parent.name()} ${command.name()}`;
+  const see = `See "${name} --help".`;
+  if (error.code === 'commander.help')
+    return `No command was given. There are ${Object.keys(COMMANDS).join(', ')}. ${see}`;
+  const [what = '', meant] = error.message.replace(/^error: /, '').split(/\n(?=\(Did you mean)/);
+  const sentence = `${what.charAt(0).toUpperCase()}${what.slice(1)}${what.endsWith('.') ? '' : '.'}`;
+  return [sentence, meant?.slice(1, -1), see].filter((part) => part !== undefined).join(' ');
+}
+
+/** The package's version. Compiled code lies in dist/cli, two folders below package.json. */
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
