@@ -101,10 +101,7 @@ export class Client {
 
   /** Makes the connection, unless there is one. */
   async connect(): Promise<Connection> {
-    if (this.#closed)
-      throw new SkylineError('CONNECTION_LOST', 'This client is closed. Call connect() for a new one.', {
-        retryable: false,
-      });
+    if (this.#closed) throw closedClient();
     if (this.#connection?.open === true) return this.#connection;
     this.#connecting ??= this.#open().finally(() => {
       this.#connecting = null;
@@ -126,10 +123,10 @@ export class Client {
       try {
         // Its answer shows that the daemon is there to stay: a leaving one refuses, and then nothing was sent yet.
         const client = { name: this.#options.name, pid: process.pid, version: VERSION };
-        this.#hello = decodeReply(
-          'Hello',
-          await connection.request({ type: 'Hello', protocol: PROTOCOL_VERSION, client }),
-        );
+        const hello = { type: 'Hello' as const, protocol: PROTOCOL_VERSION, client };
+        const timeoutMs = Math.max(1, Math.ceil(until - performance.now()));
+        this.#hello = decodeReply('Hello', await connection.request(hello, { timeoutMs }));
+        if (this.#closed) throw closedClient();
         connection.maxFrame = this.#hello.limits.max_frame;
         this.#connection = connection;
         return connection;
@@ -144,8 +141,21 @@ export class Client {
   }
 }
 
+function closedClient(): SkylineError {
+  return new SkylineError('ABORTED', 'This client is closed. Call connect() for a new one.', {
+    retryable: false,
+  });
+}
+
 /** A daemon of another version may be why it cannot be understood. */
 function explain(error: unknown): unknown {
+  if (error instanceof SkylineError && error.code === 'TIMEOUT') {
+    return new SkylineError(
+      'NO_DAEMON',
+      'Something listens at the endpoint and does not answer. If it is a daemon that hangs, end its process; its log is in the state folder.',
+      { cause: error },
+    );
+  }
   if (!(error instanceof SkylineError) || error.code !== 'VERSION_MISMATCH') return error;
   return new SkylineError('VERSION_MISMATCH', `${error.message} This client is skylinedb ${VERSION}.`, {
     cause: error,

@@ -62,7 +62,7 @@ export class Reader {
       const rows = stmt
         .safeIntegers(true)
         .raw(true)
-        .all(...bindings(params)) as unknown[][];
+        .all(...bindings(sql, params)) as unknown[][];
       return { columns: stmt.columns().map(({ name }) => name), rows: rows.map((row) => row.map(toOutput)) };
     });
   }
@@ -129,7 +129,7 @@ function betterSqlite3(): typeof BetterSqlite3 {
   return createRequire(import.meta.url)('better-sqlite3') as typeof BetterSqlite3;
 }
 
-/** @throws SkylineError `DATABASE_NOT_FOUND` */
+/** @throws SkylineError `DATABASE_NOT_FOUND`, `DATABASE_NOT_ALLOWED` */
 function fileAt(path: string): string {
   const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
   if (stat === undefined)
@@ -137,15 +137,23 @@ function fileAt(path: string): string {
       'DATABASE_NOT_FOUND',
       `There is no database at ${path}. The first write makes it.`,
     );
+  if (!stat.isFile())
+    throw new SkylineError('DATABASE_NOT_ALLOWED', `${path} is no regular file, so no database.`);
   return `${stat.dev}:${stat.ino}`;
 }
 
-function bindings(params: SqlParams | undefined): unknown[] {
+/** To better-sqlite3 `?1` is a parameter of the name 1. */
+const NUMBERED = /\?\d/;
+
+function bindings(sql: string, params: SqlParams | undefined): unknown[] {
   if (params === undefined) return [];
-  if (Array.isArray(params)) return (params as readonly SqlInput[]).map(toBind);
+  if (Array.isArray(params)) {
+    const values = (params as readonly SqlInput[]).map(toBind);
+    return NUMBERED.test(sql) ? [Object.fromEntries(values.map((value, at) => [at + 1, value]))] : values;
+  }
   return [
     Object.fromEntries(
-      Object.entries(params).map(([name, value]) => [name.replace(/^[:@$]/, ''), toBind(value as SqlInput)]),
+      Object.entries(params).map(([name, value]) => [name.replace(/^[:@$?]/, ''), toBind(value as SqlInput)]),
     ),
   ];
 }

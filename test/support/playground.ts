@@ -146,11 +146,14 @@ export class Playground {
     args: readonly string[],
     options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
   ): ChildProcess {
-    return spawn(command, args, {
+    const child = spawn(command, args, {
       env: { ...this.env, ...options.env },
       cwd: options.cwd ?? this.dataDir,
       stdio: 'pipe',
     });
+    // A program may end before it has read its input.
+    child.stdin.on('error', () => undefined);
+    return child;
   }
 
   /** What plain `sqlite3` says about a file. */
