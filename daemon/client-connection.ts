@@ -41,8 +41,6 @@ export class ClientConnection {
   #paused = false;
   #pumping = false;
   #corked = false;
-  /** No whole frame is left among the bytes that were read. */
-  #exhausted = true;
   /** The client has sent all it will send. */
   #ended = false;
   #closed = false;
@@ -59,7 +57,6 @@ export class ClientConnection {
     this.#socket.allowHalfOpen = true;
     stream.onData((chunk) => {
       this.#decoder.push(chunk);
-      this.#exhausted = false;
       this.#pump();
     });
     this.#socket.on('drain', () => this.#pump());
@@ -169,7 +166,6 @@ export class ClientConnection {
     try {
       while (this.#hasRoom()) {
         const payload = this.#decoder.next();
-        this.#exhausted = payload === null;
         if (payload === null) break;
         this.#hooks.frame(payload);
       }
@@ -206,7 +202,7 @@ export class ClientConnection {
     if (this.#fatal !== null) {
       this.#write(this.#fatal, undefined);
       this.#stop();
-    } else if (this.#ended && this.#exhausted) this.#stop();
+    } else if (this.#ended) this.#stop();
   }
 
   /** Everything is answered: our side ends. What the client still sends is thrown away. */
