@@ -56,6 +56,8 @@ export class ClientConnection {
     // A client may end its side after its last request and still get the answers.
     this.#socket.allowHalfOpen = true;
     stream.onData((chunk) => {
+      // After the last frame of ours nothing is looked at any more, and must not be kept either.
+      if (this.#fatal !== null || this.#socket.writableEnded) return;
       this.#decoder.push(chunk);
       this.#pump();
     });
