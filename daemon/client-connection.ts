@@ -43,6 +43,10 @@ export class ClientConnection {
   #corked = false;
   /** The client has sent all it will send. */
   #ended = false;
+  /** No whole frame waits in the decoder. */
+  #emptied = true;
+  /** The daemon leaves: nothing more is taken. */
+  #finishing = false;
   #closed = false;
   /** The stream cannot be understood any more: the last frame to send. */
   #fatal: Buffer | null = null;
@@ -59,10 +63,12 @@ export class ClientConnection {
       // After the last frame of ours nothing is looked at any more, and must not be kept either.
       if (this.#fatal !== null || this.#socket.writableEnded) return;
       this.#decoder.push(chunk);
+      this.#emptied = false;
       this.#pump();
     });
     this.#socket.on('drain', () => this.#pump());
     this.#socket.on('end', () => {
+      // May come while there is no room for what came before it.
       this.#ended = true;
       this.#endWhenDone();
     });
@@ -117,7 +123,7 @@ export class ClientConnection {
 
   /** Ends the connection when everything that was accepted is answered. */
   finish(): void {
-    this.#ended = true;
+    this.#finishing = true;
     this.#endWhenDone();
   }
 
@@ -166,8 +172,9 @@ export class ClientConnection {
     if (this.#pumping || this.#fatal !== null || this.#closed) return;
     this.#pumping = true;
     try {
-      while (this.#hasRoom()) {
+      while (this.#hasRoom() && !this.#finishing) {
         const payload = this.#decoder.next();
+        this.#emptied = payload === null;
         if (payload === null) break;
         this.#hooks.frame(payload);
       }
@@ -204,7 +211,7 @@ export class ClientConnection {
     if (this.#fatal !== null) {
       this.#write(this.#fatal, undefined);
       this.#stop();
-    } else if (this.#ended) this.#stop();
+    } else if (this.#finishing || (this.#ended && this.#emptied)) this.#stop();
   }
 
   /** Everything is answered: our side ends. What the client still sends is thrown away. */
