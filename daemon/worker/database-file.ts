@@ -76,11 +76,11 @@ export class DatabaseFile {
     const owner = held ?? (await own(options, create));
     let connection: Connection | null = null;
     try {
-      const opened = Connection.open(path, {
-        create,
-        limits: options.limits,
-        durability: options.durability,
-      });
+      const { limits, durability } = options;
+      // Its first settings read the file already: another program's lock is waited for here, too.
+      const opened = await untilFree(path, patience, () =>
+        Connection.open(path, { create, limits, durability }),
+      );
       connection = opened;
       const stored = await untilFree(path, patience, () => readPosition(opened.handle));
       return new DatabaseFile(path, opened, owner, stored);
