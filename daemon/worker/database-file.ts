@@ -1,4 +1,4 @@
-import { rmSync, statSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { SkylineError } from '../../protocol/errors.js';
 import { Checkpointer } from './checkpoint.js';
 import { Connection } from './connection.js';
@@ -199,9 +199,19 @@ export class DatabaseFile {
 
   /** Closes a file that was made for a batch which failed after all (a full disk): nothing of it stays. */
   discard(): void {
+    const empty = this.#isEmpty();
     this.connection.close();
-    if (statSync(this.path, { throwIfNoEntry: false })?.size === 0) rmSync(this.path, { force: true });
+    if (empty) rmSync(this.path, { force: true });
     release(this.#owner);
+  }
+
+  /** Also with a header of its own, which WAL mode writes before the first batch. */
+  #isEmpty(): boolean {
+    try {
+      return this.connection.handle.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined;
+    } catch {
+      return false;
+    }
   }
 
   /**
