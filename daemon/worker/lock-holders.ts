@@ -11,7 +11,8 @@ import type { LockHolder } from '../../protocol/messages.js';
 const WAL_WRITE_BYTE = 120;
 const WAL_READ_FIRST = 123;
 const WAL_READ_LAST = 127;
-const MAIN_RESERVED_BYTE = 0x4000_0001;
+const MAIN_LOCK_FIRST = 0x4000_0000;
+const MAIN_LOCK_LAST = 0x4000_01ff;
 
 interface ProcLock {
   readonly pid: number;
@@ -56,7 +57,13 @@ export function writers(path: string, platform: NodeJS.Platform = process.platfo
   const wal = holders(`${path}-shm`, platform, (lock) => lock.write && covers(lock, WAL_WRITE_BYTE));
   return wal.length > 0
     ? wal
-    : holders(path, platform, (lock) => lock.write && covers(lock, MAIN_RESERVED_BYTE));
+    : holders(
+        path,
+        platform,
+        (lock) =>
+          // In EXCLUSIVE locking mode there is no -shm, and the reserved byte stays free.
+          lock.write && lock.start <= MAIN_LOCK_LAST && lock.end >= MAIN_LOCK_FIRST,
+      );
 }
 
 /** Whoever keeps the WAL from being emptied, each once: a writer in its transaction is a reader too. */
