@@ -10,6 +10,7 @@ import {
   type MaintenanceRecords,
   sameFacts,
 } from './maintenance-records.js';
+import { forgetWalIndex } from './wal-index.js';
 import { walBytes } from './worker/checkpoint.js';
 import { discard, mendSwap } from './worker/copy.js';
 import type { Position } from './worker/link.js';
@@ -204,7 +205,10 @@ export class Maintenance {
     const missing = lookAt(database.path) === undefined;
     if (missing && allowMissing) database.known = missingFile(database.known);
     else {
-      const unchanged = record !== null && sameFacts(record.file, factsOf(database.path));
+      const file = factsOf(database.path);
+      const unchanged = record !== null && sameFacts(record.file, file);
+      if (!unchanged && file !== null)
+        forgetWalIndex(database.path, file.ino === record?.file?.ino && file.dev === record.file.dev);
       const wasEmpty = record?.file?.size === '0';
       try {
         database.known = (await database.order({ op: 'reopen', unchanged, wasEmpty })) as unknown as Position;
