@@ -24,6 +24,8 @@ export class Reader {
   readonly #busyTimeoutMs: number;
   #db: BetterSqlite3.Database | null = null;
   #file: string | null = null;
+  /** The `-shm` that it shares with the writer. */
+  #index = '';
   #closed = false;
 
   /**
@@ -81,7 +83,7 @@ export class Reader {
   #current(): BetterSqlite3.Database {
     if (this.#closed) throw new SkylineError('INVALID_REQUEST', 'This reader is closed.');
     const file = fileAt(this.#path);
-    if (this.#db !== null && this.#file === file) return this.#db;
+    if (this.#db !== null && this.#file === file && this.#index === indexAt(this.#path)) return this.#db;
     this.#release();
     const db = new (betterSqlite3())(this.#path, {
       readonly: true,
@@ -101,6 +103,7 @@ export class Reader {
     }
     this.#db = db;
     this.#file = file;
+    this.#index = indexAt(this.#path);
     return db;
   }
 
@@ -142,6 +145,13 @@ function fileAt(path: string): string {
   return `${stat.dev}:${stat.ino}`;
 }
 
+/** Another one than before: the file was exchanged, and this connection would not hear of the writer's commits any more. */
+function indexAt(path: string): string {
+  const stat = statSync(`${path}-shm`, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? '' : `${stat.dev}:${stat.ino}`;
+}
+
+function bindings(params: SqlParams | undefined): unknown[] {
 /** To better-sqlite3 `?1` is a parameter of the name 1. */
 const NUMBERED = /\?\d/;
 
