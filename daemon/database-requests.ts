@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { invalidRequest, never, SkylineError } from '../protocol/errors.js';
 import type {
@@ -13,7 +14,7 @@ import type { Databases } from './databases.js';
 import { lookAt, mustExist } from './identity.js';
 import { DEFAULT_MAINTENANCE_MS, type Maintenance } from './maintenance.js';
 import { VERSION } from './version.js';
-import { alreadyThere } from './worker/copy.js';
+import { alreadyThere, discard } from './worker/copy.js';
 import type { Position } from './worker/link.js';
 
 /** Requests about one database, other than its batches. */
@@ -101,11 +102,18 @@ export class DatabaseRequests {
     }
     if (request.overwrite !== true && existsSync(to)) throw alreadyThere(to);
     const id = asker.id === undefined ? {} : { id: asker.id };
-    return await database.order(
-      { op: 'backup', to, overwrite: request.overwrite ?? false, ...id },
-      asker.lane,
-      (event) => asker.event(event),
-    );
+    const partial = `${to}.partial-${randomUUID().slice(0, 8)}`;
+    try {
+      return await database.order(
+        { op: 'backup', to, partial, overwrite: request.overwrite ?? false, ...id },
+        asker.lane,
+        (event) => asker.event(event),
+      );
+    } catch (error) {
+      // A worker that was killed has left it.
+      discard(partial);
+      throw error;
+    }
   }
 
   async #replace(database: RoutedDatabase, request: ReplaceDatabaseRequest, asker: Asker): Promise<object> {

@@ -29,19 +29,20 @@ const ALL_PAGES = 0x7fff_ffff;
 /**
  * Copies a database through SQLite's backup interface (https://sqlite.org/backup.html) while it goes on being written.
  * The copy appears under its name only when it is whole and on disk.
+ * @param partial its name until then
  * @param overwrite whether a file at `to` may be replaced
  * @throws SkylineError
  */
 export async function backup(
   source: Database.Database,
-  to: string,
-  overwrite: boolean,
+  { to, partial, overwrite }: { to: string; partial: string; overwrite: boolean },
   onProgress: OnProgress,
 ) {
-  const partial = `${to}.partial-${process.pid}`;
   try {
+    refuseInUse(to);
     const pages = await copyPages(source, partial, onProgress);
     syncFile(partial);
+    refuseInUse(to);
     if (overwrite) renameSync(partial, to);
     else linkSync(partial, to);
     syncFolder(to);
@@ -50,9 +51,18 @@ export async function backup(
     if (codeOf(error) === 'EEXIST') throw alreadyThere(to);
     throw copyFailure(error, to);
   } finally {
-    for (const left of [partial, `${partial}-journal`, `${partial}-wal`, `${partial}-shm`])
-      rmSync(left, { force: true });
+    discard(partial);
   }
+}
+
+/** A new file beside another one's WAL would be a corrupt database. */
+function refuseInUse(to: string): void {
+  const companion = ['-wal', '-shm', '-journal'].find((suffix) => existsSync(`${to}${suffix}`));
+  if (companion === undefined) return;
+  throw new SkylineError(
+    'DATABASE_NOT_ALLOWED',
+    `${to} is a database that a program has open, or was left by one in the middle of its work (there is a ${companion}). Back up to another file.`,
+  );
 }
 
 export function alreadyThere(path: string): SkylineError {

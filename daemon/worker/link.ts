@@ -122,7 +122,14 @@ export type Order =
   | { readonly op: 'close'; readonly timeoutMs: number }
   /** Open a file that may be another one than before: check it, and raise the epoch unless it is unchanged. */
   | { readonly op: 'reopen'; readonly unchanged: boolean; readonly wasEmpty: boolean }
-  | { readonly op: 'backup'; readonly to: string; readonly overwrite: boolean; readonly id?: RequestId }
+  | {
+      readonly op: 'backup';
+      readonly to: string;
+      /** Its name until it is whole. */
+      readonly partial: string;
+      readonly overwrite: boolean;
+      readonly id?: RequestId;
+    }
   /** Copy a new file beside the database and check it. Nothing of the database is touched. */
   | {
       readonly op: 'stage';

@@ -50,8 +50,8 @@ export class DatabaseService {
   #running = false;
   /** The batch with a deadline that runs; 0 for none. */
   #watched = 0;
-  /** A copy that was to replace the database: nobody else removes it when the router has died. */
-  #staged: string | null = null;
+  /** Copies that nobody else removes when the router has died. */
+  readonly #unfinished = new Set<string>();
   /** The file is closed for good: the process leaves when its last answer is out. */
   #closed = false;
 
@@ -107,7 +107,7 @@ export class DatabaseService {
   /** The router has gone: leave the file as it is and go. Nothing runs now, since all work is synchronous. */
   abandon(): void {
     this.#database.close();
-    if (this.#staged !== null) discard(this.#staged);
+    for (const path of this.#unfinished) discard(path);
   }
 
   #accept(job: OrderJob): void {
@@ -232,7 +232,7 @@ export class DatabaseService {
       case 'reopen':
         return { ...(await reopen(database, this.#options.known, order)) };
       case 'stage':
-        this.#staged = order.staged;
+        this.#unfinished.add(order.staged);
         await stage(order.from, order.staged, this.#progress(tag, 0, order.id));
         return {};
       case 'swap':
@@ -248,12 +248,15 @@ export class DatabaseService {
   }
 
   async #backup(tag: number, lane: number, order: Extract<Order, { op: 'backup' }>): Promise<void> {
+    this.#unfinished.add(order.partial);
     try {
       const { handle } = (await this.#database.file()).connection;
-      const done = await backup(handle, order.to, order.overwrite, this.#progress(tag, lane, order.id));
+      const done = await backup(handle, order, this.#progress(tag, lane, order.id));
       this.#answer(tag, lane, { ok: done });
     } catch (error) {
       this.#answer(tag, lane, { error: this.#failure(fromSqlite(error, order.to), undefined) });
+    } finally {
+      this.#unfinished.delete(order.partial);
     }
   }
 
