@@ -151,7 +151,6 @@ function indexAt(path: string): string {
   return stat === undefined ? '' : `${stat.dev}:${stat.ino}`;
 }
 
-function bindings(params: SqlParams | undefined): unknown[] {
 /** To better-sqlite3 `?1` is a parameter of the name 1. */
 const NUMBERED = /\?\d/;
 
