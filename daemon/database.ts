@@ -58,7 +58,9 @@ export class RoutedDatabase implements PoolMember {
       serving: () => this.#serving(),
       position: async () => {
         const worker = await this.#serving();
-        return (await worker.order({ op: 'position' })) as unknown as Position;
+        const position = (await worker.order({ op: 'position' })) as unknown as Position;
+        this.known = position;
+        return position;
       },
       known: () => this.known,
       answered: (rev) => {

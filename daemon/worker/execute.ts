@@ -15,8 +15,11 @@ export interface Terms {
   readonly durability: Durability;
 }
 
-/** What a batch has come to: its reply as JSON text, or its error. */
-export type Outcome = { readonly reply: string } | { readonly error: SkylineError };
+/** What a batch has come to: its reply as JSON text or its error, and the database's rev right after it. */
+export type Outcome = { readonly rev: number } & (
+  | { readonly reply: string }
+  | { readonly error: SkylineError }
+);
 
 /**
  * Executes a batch in transactions of its own.
@@ -82,6 +85,7 @@ export function executeGroup(
   const outcomes: Outcome[] = [];
   const until = performance.now() + GROUP_MS;
   const position = file.group(writes, durability, terms.position, (piece) => {
+    let { rev } = terms.position;
     for (const [index, { batch, deadline }] of work.entries()) {
       if (outcomes.length > 0 && performance.now() > until) return;
       try {
@@ -89,12 +93,13 @@ export function executeGroup(
           if (deadline > 0 && monotonicMs() >= deadline) throw notBegun();
           if (onBegin(index) !== undefined) throw unheard();
           const done = apply(file, batch, before, terms.limits);
-          outcomes.push({ reply: done.reply });
+          outcomes[index] = { reply: done.reply, rev: done.position.rev };
           return done.position;
         });
+        rev = outcomes[index]?.rev ?? rev;
       } catch (error) {
         if (!(error instanceof SkylineError)) throw error;
-        outcomes[index] = { error };
+        outcomes[index] = { error, rev };
       }
     }
   });

@@ -13,7 +13,10 @@ export const LinkKind = {
   Request: 0,
   /** router → worker: an order of the router itself, as JSON. Lane 0 is served at once, others in their order. */
   Order: 1,
-  /** worker → router: the answer to `tag`. `number` is the database's rev after it. */
+  /**
+   * worker → router: the answer to `tag`. For a batch, `number` is the rev right after it, also where others were committed
+   * with it: what the router has heard of is what it takes for answered if the worker dies.
+   */
   Reply: 2,
   /**
    * worker → router: the payload's tags (u32 each) are being executed: if the worker dies, their outcome is open. They

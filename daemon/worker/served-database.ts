@@ -102,9 +102,10 @@ export class ServedDatabase {
     const outcomes = work.length > 1 ? this.#tryGroup(work, onBegin) : null;
     if (outcomes !== null) return outcomes;
     try {
-      return [{ reply: await this.#execute(first, () => onBegin(0)) }];
+      const reply = await this.#execute(first, () => onBegin(0));
+      return [{ reply, rev: this.#position.rev }];
     } catch (error) {
-      return [{ error: fromSqlite(error, this.path) }];
+      return [{ error: fromSqlite(error, this.path), rev: this.#position.rev }];
     }
   }
 
@@ -191,8 +192,10 @@ export class ServedDatabase {
 
   /** The one place between a commit and its answers. */
   #committed(position: Position): void {
+    const { rev } = this.#position;
     if (position !== this.#position) this.#commits += 1;
-    this.#moveTo(position);
+    // The rev is not told before the answers tell it: the router takes it for what has been answered.
+    this.#moveTo(position, rev);
   }
 
   #terms(): Terms {
@@ -213,10 +216,10 @@ export class ServedDatabase {
     );
   }
 
-  #moveTo(position: Position): void {
+  #moveTo(position: Position, told = position.rev): void {
     const { id, epoch } = this.#position;
     this.#position = position;
-    if (position.id !== id || position.epoch !== epoch) this.#onPosition(position);
+    if (position.id !== id || position.epoch !== epoch) this.#onPosition({ ...position, rev: told });
   }
 }
 

@@ -142,7 +142,7 @@ export class DatabaseService {
     // Nothing is committed before the router can know that it was in hand: otherwise it would give it to another worker.
     await this.#outlet.flushed();
     for (const { job, id, refusal } of group.filter((one) => one.batch === null))
-      this.#reply(job, { error: refusal }, id);
+      this.#reply(job, { error: refusal, rev: this.#database.position.rev }, id);
     while (rest.length > 0) {
       const work = rest.map(({ batch, job }) => ({ batch, deadline: job.deadline }));
       const current = rest;
@@ -176,13 +176,13 @@ export class DatabaseService {
 
   #reply(
     job: BatchJob,
-    outcome: { readonly reply: string } | { readonly error: unknown },
+    outcome: { readonly rev: number } & ({ readonly reply: string } | { readonly error: unknown }),
     id: RequestId | undefined,
   ): void {
     const failed = 'error' in outcome;
     const payload = Buffer.from(failed ? JSON.stringify(this.#failure(outcome.error, id)) : outcome.reply);
     if (payload.length >= COUNTED_REPLY) this.#intake.lanes.sent(job.lane, payload.length);
-    this.#outlet.send(LinkKind.Reply, job.tag, job.lane, this.#database.position.rev, payload);
+    this.#outlet.send(LinkKind.Reply, job.tag, job.lane, outcome.rev, payload);
     this.#metrics.answered(job.received, failed);
   }
 
