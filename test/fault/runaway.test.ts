@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { writers } from '../../daemon/worker/lock-holders.js';
 import { Bystander } from '../support/bystander.js';
 import { Playground, until } from '../support/playground.js';
 import { isAlive } from '../support/proc.js';
@@ -27,15 +28,15 @@ function batch(id: unknown, sql: string, more: Message = {}): Message {
   return { type: 'ExecBatch', db: 'x.db', id, stmts: [{ sql }], ...more };
 }
 
-/** The worker of x.db, once it uses its processor: the statement runs. */
+/** The worker of x.db, once it holds the write lock: the statement runs. */
 async function runningWorker(observer: Wire): Promise<number> {
   let pid = 0;
-  await until('the worker is busy', async () => {
+  await until('the worker is in a transaction', async () => {
     const { databases } = (await observer.request({ type: 'Status', db: 'x.db' })) as {
-      databases: { worker_pid: number; stale: boolean }[];
+      databases: { worker_pid: number }[];
     };
     pid = databases[0]?.worker_pid ?? 0;
-    return databases[0]?.stale === true;
+    return writers(ground.file('x.db')).some((writer) => writer.pid === pid);
   });
   return pid;
 }
