@@ -15,6 +15,7 @@ const lines = () =>
   readFileSync(join(ground.stateDir, 'daemon.log'), 'utf8')
     .trim()
     .split('\n')
+    .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as { msg: string; level: number });
 
 test('the log is JSON, tells what happened, and has no SQL parameter in it', async () => {
