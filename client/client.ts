@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeReply } from '../protocol/decode-reply.js';
 import { invalidRequest, SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
@@ -136,6 +137,8 @@ export class Client {
           error instanceof SkylineError &&
           (error.code === 'SHUTTING_DOWN' || error.code === 'CONNECTION_LOST');
         if (!gone || performance.now() > until) throw explain(error);
+        // It takes a moment to leave.
+        await sleep(5);
       }
     }
   }

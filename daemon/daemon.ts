@@ -83,6 +83,11 @@ export class Daemon {
     return this.#draining;
   }
 
+  /** For an end that waits for nothing: SQLite undoes what they had not committed. */
+  killWorkers(): void {
+    for (const database of this.#databases.all()) database.worker?.kill();
+  }
+
   async #drain(reason: string): Promise<void> {
     if (this.#state === 'starting') await new Promise(setImmediate);
     this.#state = 'draining';

@@ -52,7 +52,10 @@ async function run(config: Config): Promise<void> {
   report(config, { status: 'ready', pid: process.pid, endpoint: config.endpoint });
   let signalled = false;
   const onSignal = (signal: NodeJS.Signals) => {
-    if (signalled) process.exit(1);
+    if (signalled) {
+      daemon.killWorkers();
+      process.exit(1);
+    }
     signalled = true;
     void daemon.shutdown(signal);
   };
