@@ -26,8 +26,11 @@ export interface FileFacts {
 /** Written when a database is closed or being replaced; gone when it is open. Outlives every process. */
 export interface MaintenanceRecord {
   readonly db: string;
-  /** `staging`: the copy that will replace it is being made, and the database is open meanwhile. */
-  readonly state: 'staging' | 'closed' | 'replacing';
+  /**
+   * `staging`: the copy that will replace it is being made, and the database is open meanwhile.
+   * `reopening`: an exchanged file is being opened, and may have a WAL with contents again.
+   */
+  readonly state: 'staging' | 'closed' | 'replacing' | 'reopening';
   readonly since: string;
   /** Where the database stood. */
   readonly known: Position | null;

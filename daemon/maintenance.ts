@@ -121,7 +121,7 @@ export class Maintenance {
     });
   }
 
-  /** What a killed daemon left in the middle of a replacement: the file is either the old or the new one, whole. */
+  /** What a killed daemon left half done: the file is either the old or the new one, whole. */
   async recover(record: MaintenanceRecord, database: RoutedDatabase): Promise<void> {
     if (record.state === 'closed') return;
     if (record.staged !== undefined) discard(record.staged);
@@ -131,17 +131,17 @@ export class Maintenance {
     }
     if (record.backup !== undefined) mendSwap(database.path, record.backup);
     try {
-      const { rev, epoch } = await database.maintenance.exclusively('ReplaceDatabase', () =>
+      const { rev, epoch } = await database.maintenance.exclusively('ReopenDatabase', () =>
         this.#reopenClosed(database, false),
       );
       this.#log.warn(
         { db: database.path, rev, epoch },
-        'a replacement was cut off; the database is open again',
+        `${record.state} was cut off; the database is open again`,
       );
     } catch (error) {
       this.#log.error(
         { db: database.path },
-        `a replacement was cut off; the database stays closed: ${messageOf(error)}`,
+        `${record.state} was cut off; the database stays closed: ${messageOf(error)}`,
       );
     }
   }
@@ -209,18 +209,37 @@ export class Maintenance {
       const unchanged = record !== null && sameFacts(record.file, file);
       if (!unchanged && file !== null)
         forgetWalIndex(database.path, file.ino === record?.file?.ino && file.dev === record.file.dev);
-      const wasEmpty = record?.file?.size === '0';
-      try {
-        database.known = (await database.order({ op: 'reopen', unchanged, wasEmpty })) as unknown as Position;
-      } catch (error) {
-        await database.closeWorker();
-        throw error;
-      }
+      database.known = await this.#takeOver(database, record, unchanged);
     }
     database.fileId = lookAt(database.path);
     this.#records.remove(database.path);
     database.maintenance.moveTo('open');
     return standingOf(database.known);
+  }
+
+  /**
+   * Opens the file of a closed database. From its first write on, a WAL with contents lies beside it, so that it must not
+   * count as closed any more: whoever is killed then, the reopening is finished by the next one.
+   */
+  async #takeOver(
+    database: RoutedDatabase,
+    record: MaintenanceRecord | null,
+    unchanged: boolean,
+  ): Promise<Position> {
+    const order = { op: 'reopen', unchanged, wasEmpty: record?.file?.size === '0' } as const;
+    if (record?.state === 'closed' && !unchanged) this.#records.write({ ...record, state: 'reopening' });
+    try {
+      try {
+        return (await database.order(order)) as unknown as Position;
+      } catch (error) {
+        if (!(error instanceof SkylineError) || error.code !== 'WORKER_CRASHED') throw error;
+        return (await database.order(order)) as unknown as Position;
+      }
+    } catch (error) {
+      await database.closeWorker();
+      if (record?.state === 'closed' && !unchanged) this.#records.write(record);
+      throw error;
+    }
   }
 
   async #standing(database: RoutedDatabase): Promise<Standing> {
