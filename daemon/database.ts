@@ -51,8 +51,11 @@ export class RoutedDatabase implements PoolMember {
     this.#log = context.log.child({ db: path });
     const record = context.records.closed(path);
     this.known = record?.known ?? null;
-    this.maintenance = new MaintenanceState(path, record === null ? 'open' : 'closed', (from, to) =>
-      this.#log.info({ from, to }, 'maintenance state'),
+    this.maintenance = new MaintenanceState(
+      path,
+      record === null ? 'open' : 'closed',
+      (from, to) => this.#log.info({ from, to }, 'maintenance state'),
+      () => this.#offerPlace(),
     );
     this.#queue = new BatchQueue({
       serving: () => this.#serving(),
@@ -71,7 +74,7 @@ export class RoutedDatabase implements PoolMember {
         this.#worker?.kill();
       },
       lastWords: () => this.#lastWords,
-      empty: () => context.pool.makeRoom(),
+      empty: () => this.#offerPlace(),
     });
   }
 
@@ -208,6 +211,7 @@ export class RoutedDatabase implements PoolMember {
       },
       {
         notice: (notice) => this.#hear(notice),
+        rested: () => this.#offerPlace(),
         stderr: (text) => {
           this.#lastWords = (this.#lastWords + text).slice(-MAX_LAST_WORDS);
         },
@@ -216,6 +220,11 @@ export class RoutedDatabase implements PoolMember {
     );
     this.#log.debug({ worker: worker.pid }, 'worker started');
     return worker;
+  }
+
+  /** Nothing in hand, perhaps: somebody may be waiting for the place of this one's worker. */
+  #offerPlace(): void {
+    if (this.idle) this.#context.pool.makeRoom();
   }
 
   #hear(notice: Notice): void {

@@ -12,13 +12,21 @@ const EDGES: { readonly [From in DatabaseState]: readonly DatabaseState[] } = {
 export class MaintenanceState {
   readonly #path: string;
   readonly #onMove: (from: DatabaseState, to: DatabaseState) => void;
+  readonly #onDone: () => void;
   #state: DatabaseState;
   #operation: string | null = null;
 
-  constructor(path: string, state: DatabaseState, onMove: (from: DatabaseState, to: DatabaseState) => void) {
+  /** @param onDone told when a maintenance request has ended, well or not */
+  constructor(
+    path: string,
+    state: DatabaseState,
+    onMove: (from: DatabaseState, to: DatabaseState) => void,
+    onDone: () => void = () => undefined,
+  ) {
     this.#path = path;
     this.#state = state;
     this.#onMove = onMove;
+    this.#onDone = onDone;
   }
 
   get current(): DatabaseState {
@@ -59,6 +67,7 @@ export class MaintenanceState {
       return await work();
     } finally {
       this.#operation = null;
+      this.#onDone();
     }
   }
 

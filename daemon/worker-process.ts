@@ -35,6 +35,8 @@ export interface Waiter {
 
 export interface WorkerHooks {
   notice(notice: Notice): void;
+  /** Everything it was asked is answered. */
+  rested(): void;
   exit(exit: WorkerExit): void;
   /** What the worker wrote to stderr: a crash's last words. */
   stderr(text: string): void;
@@ -231,6 +233,7 @@ export class WorkerProcess {
       case LinkKind.Reply:
         this.#waiters.delete(frame.tag);
         waiter?.reply(frame.payload, frame.number);
+        if (this.#waiters.size === 0) this.#hooks.rested();
         break;
       case LinkKind.Notice:
         this.#hooks.notice(JSON.parse(frame.payload.toString('utf8')) as Notice);
