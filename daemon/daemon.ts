@@ -96,7 +96,8 @@ export class Daemon {
     this.#router.refuse();
     const databases = this.#databases.all();
     // Each worker is told to close behind what it has; a worker that starts meanwhile is waited for.
-    await until(() => databases.every((database) => database.idle));
+    while (!databases.every((database) => database.idle))
+      await Promise.all(databases.map((database) => database.finish()));
     await Promise.allSettled(databases.map((database) => database.closeWorker()));
     // From here on the endpoint is free: whoever asked gets the answer when the next daemon could start.
     await this.#listener?.close();

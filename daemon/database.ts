@@ -1,4 +1,5 @@
 import { renameSync, rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, never } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import type { DatabaseState } from '../protocol/messages.js';
@@ -16,6 +17,9 @@ import { type WorkerExit, WorkerProcess } from './worker-process.js';
 
 /** Bytes of a worker's stderr that are kept for the log and for messages. */
 const MAX_LAST_WORDS = 2_000;
+
+/** Milliseconds between two looks at whether everything is finished. */
+const FINISH_POLL_MS = 5;
 
 /** What all databases of a daemon share. */
 export interface DatabaseContext {
@@ -121,6 +125,16 @@ export class RoutedDatabase implements PoolMember {
   order(order: Order, lane = 0, onEvent?: (payload: Buffer) => void): Promise<JsonObject> {
     this.lastUsed = performance.now();
     return this.#queue.order((worker) => worker.order(order, lane, onEvent), this.#worker);
+  }
+
+  /** Resolves when nothing is in hand any more. */
+  async finish(): Promise<void> {
+    while (!this.idle) {
+      // An order goes behind everything, and behind it the worker no longer waits for clients that do not read.
+      if (this.depth > 0 && this.#worker?.state === 'serving')
+        await this.#worker.order({ op: 'position' }).catch(() => undefined);
+      await sleep(FINISH_POLL_MS);
+    }
   }
 
   /** Lets the worker go, if there is one. With milliseconds to empty the WAL it may refuse. */
