@@ -78,6 +78,11 @@ export class BatchQueue {
     this.#hooks = hooks;
   }
 
+  /** Nothing that was accepted is unanswered, and no order waits for a worker. */
+  get idle(): boolean {
+    return this.#jobs.size === 0 && this.#waiting.length === 0;
+  }
+
   /** Accepted and not yet answered. */
   get size(): number {
     return this.#jobs.size;

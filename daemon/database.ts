@@ -96,9 +96,7 @@ export class RoutedDatabase implements PoolMember {
   }
 
   get idle(): boolean {
-    return (
-      this.#queue.size === 0 && this.maintenance.operation === null && (this.#worker?.pending ?? 0) === 0
-    );
+    return this.#queue.idle && this.maintenance.operation === null && (this.#worker?.pending ?? 0) === 0;
   }
 
   /** Its file has two names for a moment, or none: what the path shows now says nothing. */
