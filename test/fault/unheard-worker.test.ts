@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Playground, until } from '../support/playground.js';
-import { isAlive } from '../support/proc.js';
+import { isAlive, untilQuiet } from '../support/proc.js';
 import type { Wire } from '../support/wire.js';
 
 /** What a worker says travels behind its large answers: these tests are about what it does before it was heard. */
@@ -30,26 +29,6 @@ async function busyWorker(observer: Wire): Promise<number> {
     return databases[0]?.stale === true && databases[0].queue_depth === 2;
   });
   return pid;
-}
-
-/** Processor time of a process so far, in clock ticks (proc(5)). */
-function ticks(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  return Number(fields[11]) + Number(fields[12]);
-}
-
-/** Waits until a process has nothing more to do. */
-async function untilQuiet(pid: number): Promise<void> {
-  let last = -1;
-  let same = 0;
-  await until('the worker has come to rest', () => {
-    const now = ticks(pid);
-    same = now === last ? same + 1 : 0;
-    last = now;
-    return same > 60;
-  });
 }
 
 test('a batch that a dying worker had committed unheard is not carried out twice', async () => {
