@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync, rmSync, statSync } from 'node:fs';
+import { closeSync, constants, lstatSync, openSync, readSync, rmSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { codeOf } from '../../protocol/errors.js';
 import { isBusy } from './sqlite-errors.js';
@@ -16,6 +16,17 @@ export interface LockRefusal {
   readonly owner: LockOwner | null;
 }
 
+/** The name is taken by something that is no lock of ours, and must not be touched. */
+export class NotALockError extends Error {
+  constructor(path: string) {
+    super(`${path} is no lock of the daemon's`);
+  }
+}
+
+/** All that a lock file holds, as SQLite stores it. */
+const TABLE = 'CREATE TABLE owner (pid INTEGER, router_pid INTEGER, endpoint TEXT)';
+/** A link is never followed: whoever may write to the folder could point it at any file of this user. Windows has no such flag. */
+const OPEN_FLAGS = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0);
 const SQLITE_HEADER = 'SQLite format 3\0';
 /** Opening can meet a file that its last owner is just deleting; a few rounds are plenty. */
 const MAX_ROUNDS = 100;
@@ -50,7 +61,8 @@ export class KernelLock {
   }
 
   static #tryOnce(path: string, owner: LockOwner): KernelLock | LockRefusal | 'again' {
-    closeSync(openSync(path, 'a', 0o600));
+    refuseOthers(path);
+    closeSync(openSync(path, OPEN_FLAGS, 0o600));
     const before = inode(path);
     let db: Database.Database;
     try {
@@ -64,9 +76,9 @@ export class KernelLock {
       // Nothing in here must survive a power cut; journal and all still survive a kill.
       db.pragma('synchronous = OFF');
       db.exec('BEGIN IMMEDIATE');
-      db.exec(
-        'CREATE TABLE IF NOT EXISTS owner (pid INTEGER, router_pid INTEGER, endpoint TEXT); DELETE FROM owner',
-      );
+      const found = db.prepare('SELECT sql FROM sqlite_schema').pluck().all();
+      if (found.some((sql) => sql !== TABLE)) throw new NotALockError(path);
+      db.exec(found.length === 0 ? TABLE : 'DELETE FROM owner');
       db.prepare('INSERT INTO owner VALUES (?, ?, ?)').run(owner.pid, owner.routerPid, owner.endpoint);
       db.exec('COMMIT');
       // Somebody may win the moment in between: then the row is theirs and this fails.
@@ -102,7 +114,13 @@ export class KernelLock {
 }
 
 function inode(path: string): bigint | undefined {
-  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+  return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+}
+
+/** Links, folders and pipes: opening one would reach another file, or wait for ever. */
+function refuseOthers(path: string): void {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat !== undefined && !stat.isFile()) throw new NotALockError(path);
 }
 
 function readOwner(db: Database.Database): LockOwner | null {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, SkylineError } from '../../protocol/errors.js';
-import { KernelLock, type LockOwner } from './kernel-lock.js';
+import { KernelLock, type LockOwner, NotALockError } from './kernel-lock.js';
 import { folderIsWritable, readonlyFolder } from './sqlite-errors.js';
 
 /** A holder whose router is dead gets this long to finish by itself before it is killed, in milliseconds. */
@@ -56,7 +56,7 @@ function tryAcquire(databasePath: string, path: string, self: LockOwner) {
         `${path}: no space for the daemon's lock file. Make space on the disk, then try again.`,
       );
     }
-    if (code === 'SQLITE_NOTADB' || code === 'EISDIR') {
+    if (error instanceof NotALockError || code === 'SQLITE_NOTADB') {
       throw new SkylineError(
         'DATABASE_NOT_ALLOWED',
         `${path} is in the way: the daemon needs this name for its lock. Move that file elsewhere.`,
