@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs';
 import { type DatabaseContext, RoutedDatabase } from './database.js';
-import { canonicalPath, checkRoots, lookAt, sameFile, spellingOf } from './identity.js';
+import { canonicalPath, checkRoots, lookAt, refuseCompanion, sameFile, spellingOf } from './identity.js';
 
 /** Names and databases remembered; the ones longest unused are forgotten first. */
 const MAX_REMEMBERED = 10_000;
@@ -32,6 +32,7 @@ export class Databases {
     if (known !== undefined && found !== undefined && sameFile(known.fileId, found)) return known;
     const path = canonicalPath(spelling);
     checkRoots(path, this.#roots);
+    refuseCompanion(path);
     const database = this.at(path);
     database.look(found);
     this.#bySpelling.set(spelling, database);
@@ -42,6 +43,7 @@ export class Databases {
   checkFile(path: string): string {
     const canonical = canonicalPath(spellingOf(path, this.#context.config.dataDir));
     checkRoots(canonical, this.#roots);
+    refuseCompanion(canonical);
     return canonical;
   }
 

@@ -104,6 +104,19 @@ export function sameFile(one: FileId | undefined, other: FileId | undefined): bo
   return one?.ino === other?.ino && one?.dev === other?.dev;
 }
 
+/** What SQLite and the daemon keep beside a database. */
+const COMPANION = /^(.+)-(wal|shm|journal|owner)$/s;
+
+/**
+ * Refuses the names that belong to a database that is there: its WAL as a database, or under a backup, would destroy it.
+ * @throws SkylineError `DATABASE_NOT_ALLOWED`
+ */
+export function refuseCompanion(path: string): void {
+  const base = COMPANION.exec(path)?.[1];
+  if (base !== undefined && statFile(base)?.isFile() === true)
+    throw notAllowed(path, `belongs to the database ${base}; use another name`);
+}
+
 /**
  * Checks a resolved path against `--root`.
  * @param roots resolved folders; none means no limit

@@ -38,3 +38,14 @@ test('a link at x.db-owner is not followed', async () => {
   expect(await ground.sqlite3(foreign, 'SELECT * FROM owner')).toBe('1|2|3');
   expect(readdirSync(ground.dataDir)).not.toContain('nothing');
 });
+
+test.each(['-wal', '-shm', '-journal', '-owner'])('x.db%s is neither a database nor a target beside x.db', async (suffix) => {
+  await ground.daemon();
+  const wire = await ground.wire();
+  await wire.exec('x.db', ['CREATE TABLE t (a)']);
+  const name = `x.db${suffix}`;
+  const refused = { code: 'DATABASE_NOT_ALLOWED', outcome: 'not_applied' };
+  expect(await wire.exec(name, ['SELECT 1'])).toMatchObject(refused);
+  expect(await wire.request({ type: 'Backup', db: 'x.db', to: name, overwrite: true })).toMatchObject(refused);
+  expect(await wire.rows('x.db', 'PRAGMA integrity_check')).toEqual([['ok']]);
+});
