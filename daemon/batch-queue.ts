@@ -141,6 +141,8 @@ export class BatchQueue {
     if (this.#waiting.length === 0 || this.#lost.length > 0) return;
     try {
       const worker = await this.#hooks.serving();
+      // The worker before it has died meanwhile: what it had goes first, and then comes back here.
+      if (this.#lost.length > 0) return;
       for (const waiting of this.#waiting.splice(0)) waiting.send(worker);
     } catch (error) {
       const failure =

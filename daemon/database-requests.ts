@@ -73,7 +73,7 @@ export class DatabaseRequests {
     const ask =
       mayExist(database) &&
       database.state === 'open' &&
-      (database.known === null || database.worker === null || asker.busy);
+      (database.known === null || database.worker?.state !== 'serving' || asker.busy);
     const position = ask
       ? ((await database.order({ op: 'position' }, asker.lane)) as unknown as Position)
       : database.known;

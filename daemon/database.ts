@@ -246,6 +246,8 @@ export class RoutedDatabase implements PoolMember {
       case 'opened':
         // A file that is being taken over counts when all of it has succeeded.
         if (this.state !== 'closed') this.known = notice.position;
+        // It may just have been made: an exchange before the next request must be noticed, too.
+        this.fileId ??= this.#fileNow();
         return;
       case 'idle':
         if (this.idle) this.retire();
@@ -257,6 +259,14 @@ export class RoutedDatabase implements PoolMember {
       }
       default:
         never(notice);
+    }
+  }
+
+  #fileNow(): FileId | undefined {
+    try {
+      return lookAt(this.path);
+    } catch {
+      return undefined;
     }
   }
 

@@ -192,6 +192,8 @@ export class WorkerProcess {
 
   /** Ends it at once. SQLite rolls back what was not committed. */
   kill(): void {
+    // What is sent from now on would only be lost.
+    if (this.#state === 'serving') this.#state = 'leaving';
     this.#child.kill('SIGKILL');
   }
 
