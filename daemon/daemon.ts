@@ -71,7 +71,7 @@ export class Daemon {
     this.#state = 'serving';
     this.#log.info({ endpoint, data: this.#config.dataDir }, 'listening');
     this.#records.sweep();
-    for (const record of this.#records.all()) {
+    for (const record of this.#records.all((error) => this.#log.error(messageOf(error)))) {
       if (record.state !== 'closed') void this.#maintenance.recover(record, this.#databases.at(record.db));
     }
     this.#watchIdle();

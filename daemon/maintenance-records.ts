@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { codeOf } from '../protocol/errors.js';
+import { codeOf, SkylineError } from '../protocol/errors.js';
 import type { Position } from './worker/link.js';
 
 /** What a file was when it was closed: if all of it is the same, nobody has touched it. */
@@ -69,10 +69,18 @@ export class MaintenanceRecords {
     }
   }
 
-  all(): MaintenanceRecord[] {
+  /** @param onBroken told of each that cannot be read: one of them must not keep the daemon from starting */
+  all(onBroken: (error: unknown) => void): MaintenanceRecord[] {
     return this.#names()
       .filter((name) => name.endsWith('.json'))
-      .map((name) => this.#load(join(this.#folder, name)))
+      .map((name) => {
+        try {
+          return this.#load(join(this.#folder, name));
+        } catch (error) {
+          onBroken(error);
+          return null;
+        }
+      })
       .filter((record) => record !== null);
   }
 
@@ -113,7 +121,16 @@ export class MaintenanceRecords {
       if (codeOf(error) === 'ENOENT') return null;
       throw error;
     }
-    return JSON.parse(text) as MaintenanceRecord;
+    try {
+      return JSON.parse(text) as MaintenanceRecord;
+    } catch (error) {
+      // Whether the database is closed is unknown: it must not be served.
+      throw new SkylineError(
+        'IO_ERROR',
+        `The maintenance record ${path} is damaged. If nobody is at work on its database, remove the record.`,
+        { cause: error },
+      );
+    }
   }
 }
 

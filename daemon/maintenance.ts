@@ -121,16 +121,16 @@ export class Maintenance {
     });
   }
 
-  /** What a killed daemon left half done: the file is either the old or the new one, whole. */
+  /** What a killed daemon left half done: the file is either the old or the new one, whole. Never rejects. */
   async recover(record: MaintenanceRecord, database: RoutedDatabase): Promise<void> {
     if (record.state === 'closed') return;
-    if (record.staged !== undefined) discard(record.staged);
-    if (record.state === 'staging') {
-      this.#records.remove(database.path);
-      return;
-    }
-    if (record.backup !== undefined) mendSwap(database.path, record.backup);
     try {
+      if (record.staged !== undefined) discard(record.staged);
+      if (record.state === 'staging') {
+        this.#records.remove(database.path);
+        return;
+      }
+      if (record.backup !== undefined) mendSwap(database.path, record.backup);
       const { rev, epoch } = await database.maintenance.exclusively('ReopenDatabase', () =>
         this.#reopenClosed(database, false),
       );
@@ -141,7 +141,7 @@ export class Maintenance {
     } catch (error) {
       this.#log.error(
         { db: database.path },
-        `${record.state} was cut off; the database stays closed: ${messageOf(error)}`,
+        `${record.state} was cut off, and could not be finished; the database is ${database.state}: ${messageOf(error)}`,
       );
     }
   }
