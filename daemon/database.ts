@@ -197,15 +197,19 @@ export class RoutedDatabase implements PoolMember {
       await last.exited;
     }
     await this.#context.pool.enter(this);
-    const record = this.#context.records.closed(this.path);
-    if (record !== null && this.state === 'open' && this.maintenance.operation === null) {
-      this.maintenance.foundClosed();
-      this.known = record.known;
+    try {
+      const record = this.#context.records.closed(this.path);
+      if (record !== null && this.state === 'open' && this.maintenance.operation === null) {
+        this.maintenance.foundClosed();
+        this.known = record.known;
+        this.maintenance.refuseUnlessOpen();
+      }
+      this.#worker = this.#spawn();
+      return this.#worker;
+    } catch (error) {
       this.#context.pool.left(this);
-      this.maintenance.refuseUnlessOpen();
+      throw error;
     }
-    this.#worker = this.#spawn();
-    return this.#worker;
   }
 
   #spawn(): WorkerProcess {

@@ -72,7 +72,16 @@ export class WorkerProcess {
       env: { ...process.env, ELECTRON_RUN_AS_NODE: '1' },
       windowsHide: true,
     });
-    this.#link = this.#child.stdio[3] as Socket;
+    this.#child.on('error', (error) => hooks.stderr(error.message));
+    // Without descriptors left Node makes no pipes at all (EMFILE: ChildProcess.spawn in lib/internal/child_process.js).
+    const link = (this.#child.stdio as ChildProcess['stdio'] | undefined)?.[3];
+    if (link === undefined || link === null) {
+      throw new SkylineError(
+        'WORKER_CRASHED',
+        "No process could be started for the database: the daemon has too many files open. Close connections, or raise the daemon's limit (ulimit -n).",
+      );
+    }
+    this.#link = link as Socket;
     this.#link.on('data', (chunk: Buffer) => this.#read(chunk));
     this.#link.on('error', () => undefined);
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => hooks.stderr(text));
