@@ -15,6 +15,9 @@ const VERSION = (
   JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 ).version;
 
+/** Milliseconds between two looks at whether a leaving daemon has gone. */
+const LEAVING_POLL_MS = 20;
+
 /**
  * Connects to the daemon of this user, starting it when there is none.
  *
@@ -95,7 +98,8 @@ export class Client {
       } catch (error) {
         const leaving = error instanceof SkylineError && error.code === 'SHUTTING_DOWN';
         if (!leaving || !this.#options.autoStart || performance.now() > until) throw error;
-        connection.close();
+        // Not closed: what it has accepted is still answered there, and then the daemon ends it.
+        if (this.#connection === connection) this.#connection = null;
       }
     }
   }
@@ -137,8 +141,8 @@ export class Client {
           error instanceof SkylineError &&
           (error.code === 'SHUTTING_DOWN' || error.code === 'CONNECTION_LOST');
         if (!gone || performance.now() > until) throw explain(error);
-        // It takes a moment to leave.
-        await sleep(5);
+        // A leaving daemon may have long work to finish: ask now and then, not all the time.
+        await sleep(LEAVING_POLL_MS);
       }
     }
   }
