@@ -10,7 +10,7 @@ export type Unnumbered = Request extends infer R ? (R extends Request ? Omit<R, 
 
 interface Waiter {
   resolve(body: JsonObject): void;
-  reject(error: SkylineError): void;
+  reject(error: unknown): void;
   progress: ((event: ProgressEvent) => void) | undefined;
 }
 
@@ -128,12 +128,21 @@ export class Connection {
         else this.#take(id)?.reject(incoming.error);
         return;
       case 'progress':
-        if (id !== undefined) this.#waiters.get(id)?.progress?.(incoming.event);
+        if (id !== undefined) this.#progress(id, incoming.event);
         return;
       case 'unknown':
         return;
       default:
         incoming satisfies never;
+    }
+  }
+
+  /** What the application's callback throws is the answer to its own request, and no fault of the stream. */
+  #progress(id: number, event: ProgressEvent): void {
+    try {
+      this.#waiters.get(id)?.progress?.(event);
+    } catch (error) {
+      this.#take(id)?.reject(error);
     }
   }
 
