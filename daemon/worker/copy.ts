@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   closeSync,
   constants,
   copyFileSync,
@@ -41,6 +42,8 @@ export async function backup(
   try {
     refuseInUse(to);
     const pages = await copyPages(source, partial, onProgress);
+    // No more readable than what it is a copy of.
+    chmodSync(partial, statSync(source.name).mode & 0o777);
     syncFile(partial);
     refuseInUse(to);
     if (overwrite) renameSync(partial, to);
@@ -107,6 +110,8 @@ export async function stage(from: string, staged: string, onProgress: OnProgress
       throw new SkylineError('NOT_A_DATABASE', `${from} is empty. The database is as it was.`);
     if (inUse(from)) await copyThroughSqlite(from, staged, onProgress);
     else copyAtRest(from, staged, onProgress);
+    // Until the swap gives it the database's own: the source may be read-only.
+    chmodSync(staged, 0o600);
     checkDatabase(staged, from);
     syncFile(staged);
   } catch (error) {
@@ -201,6 +206,7 @@ export function swap(path: string, staged: string, kept: string): void {
       },
     );
   }
+  chmodSync(staged, statSync(path).mode & 0o777);
   removeWal(path);
   try {
     linkSync(path, kept);
