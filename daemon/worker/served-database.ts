@@ -119,6 +119,9 @@ export class ServedDatabase {
       this.#committed(position);
       return outcomes;
     } catch (error) {
+      // The commit may have reached the disk: done again, each batch could count twice.
+      if (error instanceof SkylineError && error.outcome !== 'not_applied')
+        return work.map(() => ({ error, rev: this.#position.rev }));
       if (error instanceof GroupBroken || error instanceof SkylineError || isSqliteError(error)) return null;
       throw error;
     }
