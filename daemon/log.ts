@@ -44,10 +44,12 @@ export class LogFile {
   }
 
   #turn(): void {
-    closeSync(this.#fd);
+    const old = this.#fd;
     renameSync(this.#path, `${this.#path}.1`);
     this.#fd = openSync(this.#path, 'a', 0o600);
     this.#size = 0;
+    // Last: if a step before fails, the number must not be another file's or a client's by the next line.
+    closeSync(old);
   }
 }
 
