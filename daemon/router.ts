@@ -1,7 +1,7 @@
 import { decodeRequest } from '../protocol/decode-request.js';
 import { never, ProtocolError, SkylineError } from '../protocol/errors.js';
 import { decodeText, parseObject } from '../protocol/frame.js';
-import { type ExecBatchEnvelope, PROTOCOL_VERSION, type RoutedRequest } from '../protocol/messages.js';
+import { type ExecBatchEnvelope, type HelloRequest, PROTOCOL_VERSION, type RoutedRequest } from '../protocol/messages.js';
 import type { ByteStream } from '../protocol/transport/node-ipc.js';
 import { ClientConnection, type Slot } from './client-connection.js';
 import type { Config } from './config.js';
@@ -126,6 +126,7 @@ export class Router {
   #dispatch(connection: ClientConnection, slot: Slot, request: RoutedRequest, payload: Buffer): void {
     switch (request.type) {
       case 'Hello':
+        this.#log.info({ client: clientOf(request), connection: connection.lane }, 'hello');
         connection.answerJson(
           slot,
           this.#reply(slot, {
@@ -271,6 +272,11 @@ export class Router {
   #uptime(): number {
     return Math.round(performance.now() - this.#started);
   }
+}
+
+/** For the log, where a client's text must not take room without bound. */
+function clientOf({ client = {} }: HelloRequest): object {
+  return { ...client, name: client.name?.slice(0, 100), version: client.version?.slice(0, 100) };
 }
 
 function shuttingDown(): SkylineError {
