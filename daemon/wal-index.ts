@@ -1,4 +1,4 @@
-import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, rmSync, writeSync } from 'node:fs';
 import { codeOf } from '../protocol/errors.js';
 import { walBytes } from './worker/checkpoint.js';
 
@@ -20,7 +20,7 @@ export function forgetWalIndex(path: string, sameFile: boolean): void {
   }
   let fd: number;
   try {
-    fd = openSync(`${path}-shm`, 'r+');
+    fd = openSync(`${path}-shm`, constants.O_RDWR | (constants.O_NOFOLLOW ?? 0));
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return;
     throw error;
