@@ -67,6 +67,14 @@ export class DatabaseRequests {
     }
   }
 
+  /** The database, opened if nobody has asked yet where it stands. */
+  async located(db: string): Promise<RoutedDatabase> {
+    const database = this.#databases.resolve(db);
+    if (database.known === null && database.state === 'open' && lookAt(database.path) !== undefined)
+      await database.order({ op: 'position' });
+    return database;
+  }
+
   async #ping(database: RoutedDatabase, _request: PingRequest, asker: Asker): Promise<object> {
     // Behind this client's own batches, so that it sees their rev, and the file that the first of them makes; otherwise
     // what is known is as good.

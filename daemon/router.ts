@@ -221,7 +221,7 @@ export class Router {
   }
 
   async #status(db: string | undefined): Promise<object> {
-    const chosen = db === undefined ? this.#databases.all() : [this.#databases.resolve(db)];
+    const chosen = db === undefined ? this.#databases.all() : [await this.#requests.located(db)];
     return {
       version: VERSION,
       pid: process.pid,

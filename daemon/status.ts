@@ -1,5 +1,6 @@
 import type { DatabaseStatus } from '../protocol/messages.js';
 import type { RoutedDatabase } from './database.js';
+import { walBytes } from './worker/checkpoint.js';
 import type { WorkerStats } from './worker/link.js';
 
 /** Milliseconds after which Status takes the last known figures of a worker that is busy. */
@@ -8,8 +9,10 @@ const STATS_WAIT_MS = 250;
 /** One database's figures, its worker's included where that answers. */
 export async function databaseStatus(database: RoutedDatabase): Promise<DatabaseStatus> {
   const { worker } = database;
-  const stats =
+  const fresh =
     worker === null ? null : await soon(worker.order({ op: 'stats' }) as unknown as Promise<WorkerStats>);
+  const stats = fresh ?? worker?.lastStats;
+  if (fresh !== null && worker !== null) worker.lastStats = fresh;
   return {
     db_path: database.path,
     state: database.state,
@@ -17,7 +20,7 @@ export async function databaseStatus(database: RoutedDatabase): Promise<Database
     epoch: database.known?.epoch ?? 1,
     worker_pid: worker?.pid ?? null,
     queue_depth: database.depth,
-    wal_bytes: stats?.walBytes ?? 0,
+    wal_bytes: walBytes(database.path),
     counters: {
       batches: stats?.batches ?? 0,
       failed: stats?.failed ?? 0,
@@ -26,7 +29,7 @@ export async function databaseStatus(database: RoutedDatabase): Promise<Database
       worker_restarts: database.restarts,
     },
     latency_us: stats?.latencyUs ?? null,
-    stale: worker !== null && stats === null,
+    stale: worker !== null && fresh === null,
   };
 }
 

@@ -13,6 +13,7 @@ import {
   type Notice,
   type Order,
   type WorkerOptions,
+  type WorkerStats,
 } from './worker/link.js';
 
 /** How a worker has ended. */
@@ -58,6 +59,8 @@ export class WorkerProcess {
   readonly #decoder = new FrameDecoder(MAX_LINK_FRAME);
   /** Resolves when the process has ended and all it said has been read. */
   readonly exited: Promise<WorkerExit>;
+  /** Its figures when it was last asked: it cannot tell them while it is busy. */
+  lastStats: WorkerStats | undefined;
   #state: WorkerState = 'serving';
   #decided: Promise<void> = Promise.resolve();
   #nextTag = 1;
