@@ -1,7 +1,12 @@
 import { decodeRequest } from '../protocol/decode-request.js';
 import { never, ProtocolError, SkylineError } from '../protocol/errors.js';
 import { decodeText, parseObject } from '../protocol/frame.js';
-import { type ExecBatchEnvelope, type HelloRequest, PROTOCOL_VERSION, type RoutedRequest } from '../protocol/messages.js';
+import {
+  type ExecBatchEnvelope,
+  type HelloRequest,
+  PROTOCOL_VERSION,
+  type RoutedRequest,
+} from '../protocol/messages.js';
 import type { ByteStream } from '../protocol/transport/node-ipc.js';
 import { ClientConnection, type Slot } from './client-connection.js';
 import type { Config } from './config.js';

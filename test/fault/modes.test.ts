@@ -10,7 +10,7 @@ afterEach(async () => {
   await ground.dispose();
 });
 
-test("a private database stays private: its backup and what replaces it have its mode", async () => {
+test('a private database stays private: its backup and what replaces it have its mode', async () => {
   await ground.daemon();
   const wire = await ground.wire();
   await wire.exec('x.db', ['CREATE TABLE t (a)']);
@@ -20,6 +20,8 @@ test("a private database stays private: its backup and what replaces it have its
   expect(mode('copy.db')).toBe(0o600);
   await ground.sqlite3(ground.file('new.db'), 'CREATE TABLE u (b)');
   chmodSync(ground.file('new.db'), 0o444);
-  expect(await wire.request({ type: 'ReplaceDatabase', db: 'x.db', from: 'new.db' })).toMatchObject({ status: 'ok' });
+  expect(await wire.request({ type: 'ReplaceDatabase', db: 'x.db', from: 'new.db' })).toMatchObject({
+    status: 'ok',
+  });
   expect(mode('x.db')).toBe(0o600);
 });
