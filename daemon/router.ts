@@ -172,13 +172,14 @@ export class Router {
     }
     const database = this.#databases.resolve(request.db);
     const gate = this.#gates.get(connection)?.get(database);
+    // Its time runs from here, also while it waits for what follows.
+    const deadline = request.type === 'ExecBatch' ? deadlineOf(request) : 0;
+    const go = () => this.#forDatabase(connection, slot, database, request, { payload, deadline });
     // This client's earlier request for this database goes first.
     const until =
       gate === undefined
-        ? this.#forDatabase(connection, slot, database, request, payload)
-        : gate
-            .then(() => this.#forDatabase(connection, slot, database, request, payload))
-            .catch((error: unknown) => this.#fail(connection, slot, error));
+        ? go()
+        : gate.then(go).catch((error: unknown) => this.#fail(connection, slot, error));
     if (until !== null) this.#gate(connection, database, until);
   }
 
@@ -188,10 +189,10 @@ export class Router {
     slot: Slot,
     database: RoutedDatabase,
     request: ExecBatchEnvelope | DatabaseRequest,
-    payload: Buffer,
+    batch: { readonly payload: Buffer; readonly deadline: number },
   ): Promise<void> | null {
     if (request.type === 'ExecBatch') {
-      this.#execBatch(connection, slot, database, request, payload);
+      this.#execBatch(connection, slot, database, batch);
       return null;
     }
     const asker = {
@@ -208,14 +209,12 @@ export class Router {
     connection: ClientConnection,
     slot: Slot,
     database: RoutedDatabase,
-    request: ExecBatchEnvelope,
-    payload: Buffer,
+    batch: { readonly payload: Buffer; readonly deadline: number },
   ): void {
     const { lane } = connection;
     database.submit({
       lane,
-      payload,
-      deadline: request.timeout_ms === undefined ? 0 : monotonicMs() + request.timeout_ms,
+      ...batch,
       reply: (reply, worker) => {
         const counted = reply.length >= COUNTED_REPLY ? () => worker.drained(lane, reply.length) : undefined;
         connection.answer(slot, reply, counted);
@@ -282,6 +281,11 @@ export class Router {
 /** For the log, where a client's text must not take room without bound. */
 function clientOf({ client = {} }: HelloRequest): object {
   return { ...client, name: client.name?.slice(0, 100), version: client.version?.slice(0, 100) };
+}
+
+/** On the machine's monotonic clock; 0 for none. */
+function deadlineOf(request: ExecBatchEnvelope): number {
+  return request.timeout_ms === undefined ? 0 : monotonicMs() + request.timeout_ms;
 }
 
 function shuttingDown(): SkylineError {

@@ -126,12 +126,49 @@ export function encodeFrame(json: string, maxFrame: number = DEFAULT_MAX_FRAME):
 /** A JSON object whose fields nobody has looked at yet. */
 export type JsonObject = { readonly [key: string]: unknown };
 
+/** Levels of nesting in a frame that is large enough to hurt. The protocol itself needs six. */
+const MAX_DEPTH = 64;
+/** Below this a frame cannot nest deep enough to cost anything. */
+const DEPTH_CHECK_BYTES = 64 * 1024;
+
+/** Parsing 16 MiB of brackets takes seconds and half a gigabyte; counting them takes milliseconds. */
+function refuseDeepNesting(payload: Buffer): void {
+  if (payload.length < DEPTH_CHECK_BYTES) return;
+  let depth = 0;
+  for (let at = 0; at < payload.length; at += 1) {
+    const byte = payload[at];
+    if (byte === 0x22) {
+      at = endOfString(payload, at);
+    } else if (byte === 0x5b || byte === 0x7b) {
+      depth += 1;
+      if (depth > MAX_DEPTH)
+        throw new ProtocolError(
+          'PROTOCOL_ERROR',
+          `A frame arrived that nests more than ${MAX_DEPTH} levels deep.`,
+        );
+    } else if (byte === 0x5d || byte === 0x7d) depth -= 1;
+  }
+}
+
+/** Where the string that begins here ends: at its closing quote, or behind the last byte. */
+function endOfString(payload: Buffer, open: number): number {
+  let close = payload.indexOf(0x22, open + 1);
+  while (close > 0) {
+    let backslashes = 0;
+    while (payload[close - 1 - backslashes] === 0x5c) backslashes += 1;
+    if (backslashes % 2 === 0) return close;
+    close = payload.indexOf(0x22, close + 1);
+  }
+  return payload.length;
+}
+
 /**
  * The payload's text. Strict: `toString` alone would replace bad bytes in silence.
- * @throws ProtocolError `PROTOCOL_ERROR` when it is not UTF-8
+ * @throws ProtocolError `PROTOCOL_ERROR` when it is not UTF-8, or nested so deep that parsing it would hurt others
  */
 export function decodeText(payload: Buffer): string {
   if (!isUtf8(payload)) throw new ProtocolError('PROTOCOL_ERROR', 'A frame arrived that is not UTF-8.');
+  refuseDeepNesting(payload);
   return payload.toString('utf8');
 }
 

@@ -1,0 +1,37 @@
+import { expect, test } from 'vitest';
+import { ProtocolError } from '../../../protocol/errors.js';
+import { decodeText, parseObject } from '../../../protocol/frame.js';
+
+const PADDING = 'x'.repeat(70_000);
+
+test('a large frame that nests deep is refused before it is parsed', () => {
+  const deep = Buffer.from(`{"a":"${PADDING}","b":${'['.repeat(65)}${']'.repeat(65)}}`);
+  expect(() => decodeText(deep)).toThrow(ProtocolError);
+  const brackets = Buffer.alloc(16 * 1024 * 1024, '[');
+  const start = performance.now();
+  expect(() => decodeText(brackets)).toThrow(/nests more than 64 levels/);
+  // Parsing it takes seconds; this only has to be far from that.
+  expect(performance.now() - start).toBeLessThan(1_000);
+});
+
+test('brackets inside of strings do not count, however they are quoted', () => {
+  const text = JSON.stringify({
+    a: PADDING,
+    b: '['.repeat(1000),
+    c: '\\',
+    d: '\\"[[[',
+    e: `${'{'.repeat(100)}\\`,
+    f: [[[1]]],
+  });
+  expect(parseObject(decodeText(Buffer.from(text)))).toEqual(JSON.parse(text));
+});
+
+test('many rows side by side are not deep', () => {
+  const rows = Array.from({ length: 50_000 }, (_, n) => [n, 'a']);
+  const text = JSON.stringify({ stmts: [{ sql: 'INSERT', param_sets: rows }] });
+  expect(decodeText(Buffer.from(text))).toBe(text);
+});
+
+test('a string without an end is left to the parser', () => {
+  expect(() => parseObject(decodeText(Buffer.from(`{"a":"${PADDING}\\"`)))).toThrow(/not JSON/);
+});
