@@ -1,15 +1,14 @@
-import { renameSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { messageOf, never } from '../protocol/errors.js';
+import { never } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import type { DatabaseState } from '../protocol/messages.js';
 import { BatchQueue, type Job } from './batch-queue.js';
 import type { Config } from './config.js';
-import { type FileId, lookAt, sameFile } from './identity.js';
+import { type FileId, lookAt } from './identity.js';
 import type { Logger } from './log.js';
 import type { MaintenanceRecords } from './maintenance-records.js';
 import { MaintenanceState } from './maintenance-state.js';
-import { walBytes } from './worker/checkpoint.js';
+import { WatchedFile } from './watched-file.js';
 import type { Notice, Order, Position } from './worker/link.js';
 import { missingFile } from './worker/position-table.js';
 import type { PoolMember, WorkerPool } from './worker-pool.js';
@@ -33,8 +32,6 @@ export interface DatabaseContext {
 export class RoutedDatabase implements PoolMember {
   readonly path: string;
   readonly maintenance: MaintenanceState;
-  /** What the path pointed to when last looked at. */
-  fileId: FileId | undefined;
   /** Where the database stands, as far as the router knows; null before it was ever opened. */
   known: Position | null;
   lastUsed = 0;
@@ -43,16 +40,17 @@ export class RoutedDatabase implements PoolMember {
   readonly #context: DatabaseContext;
   readonly #log: Logger;
   readonly #queue: BatchQueue;
+  readonly #file: WatchedFile;
   #worker: WorkerProcess | null = null;
   #starting: Promise<WorkerProcess> | null = null;
   #lastWords = '';
-  /** The file was replaced or deleted under its worker, which is being stopped for it. */
-  #moved = false;
+  #startAfter: Promise<unknown> | null = null;
 
   constructor(path: string, context: DatabaseContext) {
     this.path = path;
     this.#context = context;
     this.#log = context.log.child({ db: path });
+    this.#file = new WatchedFile(path, context.config.endpoint, this.#log);
     const record = context.records.closed(path);
     this.known = record?.known ?? null;
     this.maintenance = new MaintenanceState(
@@ -88,6 +86,15 @@ export class RoutedDatabase implements PoolMember {
 
   get worker(): WorkerProcess | null {
     return this.#worker;
+  }
+
+  /** What the path pointed to when last looked at. */
+  get fileId(): FileId | undefined {
+    return this.#file.id;
+  }
+
+  set fileId(found: FileId | undefined) {
+    this.#file.id = found;
   }
 
   /** Batches accepted and not yet answered. */
@@ -164,23 +171,27 @@ export class RoutedDatabase implements PoolMember {
 
   /** Takes note of what the path points to now. Another file than the worker has open means: it was replaced or deleted. */
   look(found: FileId | undefined): void {
-    const before = this.fileId;
-    this.fileId = found;
-    if (before === undefined || sameFile(before, found) || this.maintenance.operation !== null || this.#moved)
-      return;
     // While it is closed, the file is somebody else's to exchange; reopening looks at it.
-    if (this.state === 'closed') return;
+    if (!this.#file.see(found) || this.maintenance.operation !== null || this.state === 'closed') return;
     if (found === undefined) this.known = missingFile(this.known);
-    if (this.#worker === null) return;
-    this.#log.warn(
-      'the file was replaced or deleted while it was open; use replace-database or close-database for that',
-    );
-    this.#moved = true;
-    this.#worker.kill();
+    this.#file.exchange(this.#worker !== null);
+    if (this.#file.exchanged) this.#worker?.kill();
+  }
+
+  /** Its file has the name of another database now. Resolves when no worker of this one has it open. */
+  async yieldFile(): Promise<void> {
+    const worker = this.#worker;
+    this.look(lookAt(this.path));
+    if (this.#file.exchanged) await worker?.exited;
+  }
+
+  /** The next worker opens the file when the promise has settled. */
+  startAfter(others: Promise<unknown>): void {
+    this.#startAfter = Promise.allSettled([this.#startAfter, others]);
   }
 
   #serving(): Promise<WorkerProcess> {
-    if (this.#worker?.state === 'serving' && !this.#moved) return Promise.resolve(this.#worker);
+    if (this.#worker?.state === 'serving' && !this.#file.exchanged) return Promise.resolve(this.#worker);
     this.#starting ??= this.#start().finally(() => {
       this.#starting = null;
     });
@@ -188,11 +199,13 @@ export class RoutedDatabase implements PoolMember {
   }
 
   async #start(): Promise<WorkerProcess> {
+    await this.#startAfter;
+    this.#startAfter = null;
     const last = this.#worker;
     if (last !== null) {
       await last.decided;
       // It could not empty the WAL, and whoever wanted it closed has given up meanwhile.
-      if (last.state === 'serving' && !this.#moved) return last;
+      if (last.state === 'serving' && !this.#file.exchanged) return last;
       // It must have let go of the file before the next one opens it.
       await last.exited;
     }
@@ -251,7 +264,7 @@ export class RoutedDatabase implements PoolMember {
         // A file that is being taken over counts when all of it has succeeded.
         if (this.state !== 'closed') this.known = notice.position;
         // It may just have been made: an exchange before the next request must be noticed, too.
-        this.fileId ??= this.#fileNow();
+        this.#file.appeared();
         return;
       case 'idle':
         if (this.idle) this.retire();
@@ -266,14 +279,6 @@ export class RoutedDatabase implements PoolMember {
     }
   }
 
-  #fileNow(): FileId | undefined {
-    try {
-      return lookAt(this.path);
-    } catch {
-      return undefined;
-    }
-  }
-
   #exited(worker: WorkerProcess, exit: WorkerExit): void {
     if (exit.code === 0) this.#log.debug({ worker: worker.pid }, 'worker left');
     else {
@@ -282,19 +287,7 @@ export class RoutedDatabase implements PoolMember {
     }
     if (this.#worker !== worker) return;
     this.#worker = null;
-    if (this.#moved) this.#setAside();
+    this.#file.workerEnded(exit.code === 0);
     this.#context.pool.left(this);
-  }
-
-  /** After a file was replaced under its worker: the old WAL beside the new file would corrupt it. */
-  #setAside(): void {
-    this.#moved = false;
-    try {
-      if (walBytes(this.path) > 0) renameSync(`${this.path}-wal`, `${this.path}-wal.orphaned-${Date.now()}`);
-      else rmSync(`${this.path}-wal`, { force: true });
-      rmSync(`${this.path}-shm`, { force: true });
-    } catch (error) {
-      this.#log.error(`the old WAL could not be set aside: ${messageOf(error)}`);
-    }
   }
 }

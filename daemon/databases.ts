@@ -1,6 +1,14 @@
 import { realpathSync } from 'node:fs';
 import { type DatabaseContext, RoutedDatabase } from './database.js';
-import { canonicalPath, checkRoots, lookAt, refuseCompanion, sameFile, spellingOf } from './identity.js';
+import {
+  canonicalPath,
+  checkRoots,
+  type FileId,
+  lookAt,
+  refuseCompanion,
+  sameFile,
+  spellingOf,
+} from './identity.js';
 
 /** Names and databases remembered; the ones longest unused are forgotten first. */
 const MAX_REMEMBERED = 10_000;
@@ -35,6 +43,7 @@ export class Databases {
     refuseCompanion(path);
     const database = this.at(path);
     database.look(found);
+    if (found !== undefined) this.#claim(database, found);
     this.#bySpelling.set(spelling, database);
     return database;
   }
@@ -65,6 +74,14 @@ export class Databases {
 
   all(): RoutedDatabase[] {
     return [...this.#byPath.values()];
+  }
+
+  /** A file that was renamed while it was open is served under one name only: two workers would each have a WAL for it. */
+  #claim(database: RoutedDatabase, file: FileId): void {
+    for (const other of this.#byPath.values()) {
+      if (other !== database && other.worker !== null && sameFile(other.fileId, file))
+        database.startAfter(other.yieldFile());
+    }
   }
 
   #forget(): void {
