@@ -44,7 +44,8 @@ export function canonicalPath(spelling: string): string {
     }
     const target = linkTarget(path);
     if (target === undefined) return join(realFolder(path), basename(path));
-    path = resolve(dirname(path), target);
+    // From where the link lies, which may be reached through other links.
+    path = resolve(realFolder(path), target);
   }
   throw notAllowed(spelling, 'is a symbolic link that leads in a circle');
 }
