@@ -116,7 +116,8 @@ const MAX_DURATION_MS = 2 ** 31 - 1;
 export function duration(option: string, text: string | undefined, fallback: number): number {
   if (text === undefined) return fallback;
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
-  const value = match === null ? Number.NaN : Math.round(Number(match[1]) * (UNITS[match[2] ?? 'ms'] ?? 1));
+  // Up, not off: 0 would mean never.
+  const value = match === null ? Number.NaN : Math.ceil(Number(match[1]) * (UNITS[match[2] ?? 'ms'] ?? 1));
   if (Number.isNaN(value) || value > MAX_DURATION_MS)
     throw usage(`${option} takes a time such as 30m, 5s, 250ms or 0, but got "${text}"`);
   return value;
