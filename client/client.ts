@@ -1,19 +1,15 @@
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeReply } from '../protocol/decode-reply.js';
 import { invalidRequest, SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import { type HelloReply, type PingReply, PROTOCOL_VERSION, type StatusReply } from '../protocol/messages.js';
+import { VERSION } from '../protocol/transport/this-package.js';
 import { Connection, type RequestOptions, type Unnumbered } from './connection.js';
 import { Database } from './database.js';
+import { warnOfOldDaemon } from './old-daemon.js';
 import { type CheckedOptions, type ConnectOptions, checkOptions } from './options.js';
 import { reachDaemon } from './spawn.js';
-
-/** The library's version, which is the package's. Compiled code lies in dist/client, two folders below package.json. */
-const VERSION = (
-  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
-).version;
 
 /** Milliseconds between two looks at whether a leaving daemon has gone. */
 const LEAVING_POLL_MS = 20;
@@ -132,6 +128,7 @@ export class Client {
         const timeoutMs = Math.max(1, Math.ceil(until - performance.now()));
         this.#hello = decodeReply('Hello', await connection.request(hello, { timeoutMs }));
         if (this.#closed) throw closedClient();
+        warnOfOldDaemon(this.#hello, VERSION);
         connection.maxFrame = this.#hello.limits.max_frame;
         this.#connection = connection;
         return connection;

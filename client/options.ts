@@ -1,6 +1,6 @@
-import { homedir } from 'node:os';
-import { resolveEndpoint, type Surroundings } from '../protocol/endpoint.js';
+import { resolveEndpoint } from '../protocol/endpoint.js';
 import { invalidRequest } from '../protocol/errors.js';
+import { surroundings } from '../protocol/transport/this-package.js';
 
 /** How to reach the daemon. All of it is optional. */
 export interface ConnectOptions {
@@ -45,11 +45,6 @@ export function checkOptions(options: ConnectOptions): CheckedOptions {
     daemonArgs: Object.freeze([...daemonArgs]),
     name,
   });
-}
-
-/** This process's surroundings, for the rules in protocol/endpoint.ts. */
-export function surroundings(): Surroundings {
-  return { platform: process.platform, env: process.env, uid: process.getuid?.() ?? -1, home: homedir() };
 }
 
 function wrong(option: string, expected: string): Error {

@@ -9,7 +9,8 @@ import { isPipe, stateFolder, userDataFolder } from '../protocol/endpoint.js';
 import { codeOf, messageOf, SkylineError } from '../protocol/errors.js';
 import { type ByteStream, connect } from '../protocol/transport/node-ipc.js';
 import { checkSocketFolder, ensureSocketFolder } from '../protocol/transport/socket-folder.js';
-import { type CheckedOptions, surroundings } from './options.js';
+import { surroundings } from '../protocol/transport/this-package.js';
+import type { CheckedOptions } from './options.js';
 
 /**
  * Finding a daemon, or starting one. What decides that one daemon lives is a lock that the daemon itself holds; the lock

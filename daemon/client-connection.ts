@@ -80,10 +80,6 @@ export class ClientConnection {
     return this.#inFlight;
   }
 
-  get open(): boolean {
-    return !this.#closed;
-  }
-
   /** Opens the place of an answer. */
   accept(id: RequestId | undefined, bytes: number): Slot {
     const slot: Slot = { id, bytes, held: [], done: false };

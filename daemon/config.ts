@@ -1,4 +1,3 @@
-import { homedir } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { resolveEndpoint, type Surroundings, stateFolder } from '../protocol/endpoint.js';
@@ -155,9 +154,4 @@ function word<const Word extends string>(
 
 function usage(what: string): SkylineError {
   return new SkylineError('INVALID_REQUEST', `skylinedb-daemon: ${what}. See skylinedb-daemon --help.`);
-}
-
-/** This process's surroundings, for the rules in protocol/endpoint.ts. */
-export function surroundings(): Surroundings {
-  return { platform: process.platform, env: process.env, uid: process.getuid?.() ?? -1, home: homedir() };
 }

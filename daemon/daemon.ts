@@ -41,7 +41,7 @@ export class Daemon {
     this.#log = log;
     this.#onStopped = onStopped;
     this.#records = new MaintenanceRecords(config.stateDir);
-    this.#pool = new WorkerPool(config.maxWorkers);
+    this.#pool = new WorkerPool(config.maxWorkers, () => this.#watchIdle());
     this.#databases = new Databases({ config, pool: this.#pool, records: this.#records, log });
     this.#maintenance = new Maintenance(this.#records, log);
     this.#router = new Router(config, this.#databases, this.#maintenance, log, {
@@ -89,7 +89,6 @@ export class Daemon {
   }
 
   async #drain(reason: string): Promise<void> {
-    if (this.#state === 'starting') await new Promise(setImmediate);
     this.#state = 'draining';
     clearTimeout(this.#idleTimer);
     this.#log.info({ reason }, 'shutting down');
@@ -115,15 +114,12 @@ export class Daemon {
     this.#onStopped();
   }
 
-  /** Sets the clock for leaving when there is neither client nor worker. */
+  /** Sets the clock for leaving when there is neither client nor worker. Called whenever one of them has come or gone. */
   #watchIdle(): void {
     if (this.#config.idleTimeoutMs === 0 || this.#state !== 'serving') return;
     clearTimeout(this.#idleTimer);
-    if (this.#router.connections > 0) return;
-    this.#idleTimer = setTimeout(() => {
-      if (this.#router.connections > 0 || this.#pool.size > 0) this.#watchIdle();
-      else void this.shutdown('idle');
-    }, this.#config.idleTimeoutMs);
+    if (this.#router.connections > 0 || this.#pool.size > 0) return;
+    this.#idleTimer = setTimeout(() => void this.shutdown('idle'), this.#config.idleTimeoutMs);
   }
 }
 

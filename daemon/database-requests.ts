@@ -4,16 +4,15 @@ import { invalidRequest, never, SkylineError } from '../protocol/errors.js';
 import type {
   BackupRequest,
   CheckpointRequest,
-  PingRequest,
   ReplaceDatabaseRequest,
   RequestId,
   RoutedRequest,
 } from '../protocol/messages.js';
+import { VERSION } from '../protocol/transport/this-package.js';
 import type { RoutedDatabase } from './database.js';
 import type { Databases } from './databases.js';
 import { lookAt, mustExist } from './identity.js';
 import { DEFAULT_MAINTENANCE_MS, type Maintenance } from './maintenance.js';
-import { VERSION } from './version.js';
 import { alreadyThere, discard } from './worker/copy.js';
 import type { Position } from './worker/link.js';
 
@@ -47,7 +46,7 @@ export class DatabaseRequests {
   async answer(database: RoutedDatabase, request: DatabaseRequest, asker: Asker): Promise<object> {
     switch (request.type) {
       case 'Ping':
-        return await this.#ping(database, request, asker);
+        return await this.#ping(database, asker);
       case 'Backup':
         return await this.#backup(database, request, asker);
       case 'Checkpoint':
@@ -75,7 +74,7 @@ export class DatabaseRequests {
     return database;
   }
 
-  async #ping(database: RoutedDatabase, _request: PingRequest, asker: Asker): Promise<object> {
+  async #ping(database: RoutedDatabase, asker: Asker): Promise<object> {
     // Behind this client's own batches, so that it sees their rev, and the file that the first of them makes; otherwise
     // what is known is as good.
     const ask =
@@ -104,7 +103,8 @@ export class DatabaseRequests {
   async #backup(database: RoutedDatabase, request: BackupRequest, asker: Asker): Promise<object> {
     database.maintenance.refuseUnlessOpen();
     if (!mayExist(database)) mustExist(database.path);
-    const to = this.#databases.checkFile(request.to);
+    const to = this.#databases.checkFile(request.to, 'to');
+    lookAt(to);
     if (to === database.path || (this.#databases.find(to)?.worker ?? null) !== null) {
       throw new SkylineError('DATABASE_NOT_ALLOWED', `${to} is a database in use. Back up to another file.`);
     }
@@ -125,7 +125,7 @@ export class DatabaseRequests {
   }
 
   async #replace(database: RoutedDatabase, request: ReplaceDatabaseRequest, asker: Asker): Promise<object> {
-    const from = this.#databases.checkFile(request.from);
+    const from = this.#databases.checkFile(request.from, 'from');
     if (from === database.path)
       throw invalidRequest('"from" is the database itself. Name the file with the new contents.');
     const timeoutMs = request.timeout_ms ?? DEFAULT_MAINTENANCE_MS;

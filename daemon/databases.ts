@@ -48,9 +48,12 @@ export class Databases {
     return database;
   }
 
-  /** @param path of another file that a request names, such as a backup's */
-  checkFile(path: string): string {
-    const canonical = canonicalPath(spellingOf(path, this.#context.config.dataDir));
+  /**
+   * @param path of another file that a request names, such as a backup's
+   * @param field the request's field, for messages
+   */
+  checkFile(path: string, field: string): string {
+    const canonical = canonicalPath(spellingOf(path, this.#context.config.dataDir, field));
     checkRoots(canonical, this.#roots);
     refuseCompanion(canonical);
     return canonical;

@@ -18,12 +18,15 @@ const MAX_LINKS = 40;
  * The absolute path that a request's `db` stands for, before any link is followed.
  * @throws SkylineError `INVALID_REQUEST` for what SQLite would take as something else than a file
  */
-export function spellingOf(db: string | undefined, dataDir: string): string {
+export function spellingOf(db: string | undefined, dataDir: string, field = 'db'): string {
   const name = db ?? DEFAULT_DATABASE;
   if (name === '')
-    throw invalidRequest('"db" is empty. Name a file, or leave "db" out for the default (data.db).');
-  if (name.includes('\0')) throw invalidRequest('"db" has a NUL character.');
-  if (!name.isWellFormed()) throw invalidRequest('"db" has a lone surrogate, which no file name can hold.');
+    throw invalidRequest(
+      `"${field}" is empty. Name a file${field === 'db' ? ', or leave "db" out for the default (data.db)' : ''}.`,
+    );
+  if (name.includes('\0')) throw invalidRequest(`"${field}" has a NUL character.`);
+  if (!name.isWellFormed())
+    throw invalidRequest(`"${field}" has a lone surrogate, which no file name can hold.`);
   if (name === ':memory:') throw notAllowed(name, 'is no file: a database in memory cannot be shared');
   if (/^file:/i.test(name)) throw notAllowed(name, 'is a URI; give the plain path');
   return resolve(dataDir, name);

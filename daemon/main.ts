@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 import { closeSync, writeSync } from 'node:fs';
 import { messageOf, SkylineError } from '../protocol/errors.js';
-import { type Config, DAEMON_HELP, parseConfig, surroundings } from './config.js';
+import { surroundings, VERSION } from '../protocol/transport/this-package.js';
+import { type Config, DAEMON_HELP, parseConfig } from './config.js';
 import { AlreadyRunningError, Daemon } from './daemon.js';
 import { openLog } from './log.js';
-import { VERSION } from './version.js';
 
 /** `skylinedb-daemon`: reads the command line, starts the daemon, and tells whoever waits. */
 async function main(argv: readonly string[]): Promise<void> {

@@ -1,19 +1,9 @@
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { dirname, join } from 'node:path';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { codeOf, SkylineError } from '../protocol/errors.js';
 import type { Position } from './worker/link.js';
+import { isAlive, syncFolder } from './worker/system.js';
 
 /** What a file was when it was closed: if all of it is the same, nobody has touched it. */
 export interface FileFacts {
@@ -146,28 +136,4 @@ export function sameFacts(one: FileFacts | null, other: FileFacts | null): boole
   return (
     one.dev === other.dev && one.ino === other.ino && one.size === other.size && one.mtimeNs === other.mtimeNs
   );
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return codeOf(error) === 'EPERM';
-  }
-}
-
-function syncFolder(path: string): void {
-  let fd: number;
-  try {
-    fd = openSync(dirname(path), 'r');
-  } catch {
-    // Windows cannot open folders, and needs not.
-    return;
-  }
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }

@@ -8,6 +8,7 @@ import {
   type RoutedRequest,
 } from '../protocol/messages.js';
 import type { ByteStream } from '../protocol/transport/node-ipc.js';
+import { VERSION } from '../protocol/transport/this-package.js';
 import { ClientConnection, type Slot } from './client-connection.js';
 import type { Config } from './config.js';
 import type { RoutedDatabase } from './database.js';
@@ -16,7 +17,6 @@ import type { Databases } from './databases.js';
 import type { Logger } from './log.js';
 import type { Maintenance } from './maintenance.js';
 import { databaseStatus } from './status.js';
-import { VERSION } from './version.js';
 import { COUNTED_REPLY, monotonicMs } from './worker/link.js';
 
 /** What this client sends next for the same database has to wait for these: they decide whether it is open. */
@@ -66,13 +66,6 @@ export class Router {
 
   get connections(): number {
     return this.#connections.size;
-  }
-
-  /** Requests without an answer, of all clients. */
-  get inFlight(): number {
-    let sum = 0;
-    for (const connection of this.#connections) sum += connection.inFlight;
-    return sum;
   }
 
   /** A client has connected. */

@@ -14,13 +14,18 @@ export interface PoolMember {
  */
 export class WorkerPool {
   readonly #max: number;
+  readonly #onChange: () => void;
   readonly #members = new Set<PoolMember>();
   readonly #retiring = new Set<PoolMember>();
   readonly #queue: (() => void)[] = [];
 
-  /** @param max workers at once */
-  constructor(max: number) {
+  /**
+   * @param max workers at once
+   * @param onChange told when a worker has come or gone
+   */
+  constructor(max: number, onChange: () => void = () => undefined) {
     this.#max = max;
+    this.#onChange = onChange;
   }
 
   get size(): number {
@@ -32,6 +37,7 @@ export class WorkerPool {
     while (!this.#members.has(member)) {
       if (this.#members.size < this.#max) {
         this.#members.add(member);
+        this.#onChange();
         return;
       }
       const turn = new Promise<void>((resolve) => this.#queue.push(resolve));
@@ -45,6 +51,7 @@ export class WorkerPool {
     this.#members.delete(member);
     this.#retiring.delete(member);
     this.#queue.shift()?.();
+    this.#onChange();
   }
 
   /** Called when a member has become idle, too: somebody may be waiting for its place. */

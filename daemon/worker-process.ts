@@ -132,7 +132,7 @@ export class WorkerProcess {
 
   /** Whether the statements of this request with a deadline are what the worker is at. */
   isRunning(tag: number): boolean {
-    return this.#running === tag;
+    return this.#state !== 'gone' && this.#running === tag;
   }
 
   /**

@@ -32,11 +32,6 @@ export class FrameDecoder {
     return this.#buffered;
   }
 
-  /** True inside a frame: the peer that ends now has torn it. */
-  get midFrame(): boolean {
-    return this.#buffered > 0 || this.#expected >= 0;
-  }
-
   /** Adds what was read. The chunk is kept, not copied: the caller must not write to it again. */
   push(chunk: Buffer): void {
     if (chunk.length === 0) return;

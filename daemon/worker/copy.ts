@@ -11,12 +11,12 @@ import {
   rmSync,
   statSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { codeOf, SkylineError } from '../../protocol/errors.js';
 import { walBytes } from './checkpoint.js';
 import { describeHolders, walReaders } from './lock-holders.js';
 import { fromSqlite } from './sqlite-errors.js';
+import { syncFolder } from './system.js';
 
 /** Told while pages are copied. */
 export type OnProgress = (pagesDone: number, pagesTotal: number) => void;
@@ -271,21 +271,6 @@ function copyFailure(error: unknown, path: string): unknown {
 
 function syncFile(path: string): void {
   const fd = openSync(path, 'r+');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** Makes a rename last. Windows cannot open folders, and needs not. */
-function syncFolder(path: string): void {
-  let fd: number;
-  try {
-    fd = openSync(dirname(path), 'r');
-  } catch {
-    return;
-  }
   try {
     fsyncSync(fd);
   } finally {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, SkylineError } from '../../protocol/errors.js';
 import { KernelLock, type LockOwner, NotALockError } from './kernel-lock.js';
 import { folderIsWritable, readonlyFolder } from './sqlite-errors.js';
+import { isAlive } from './system.js';
 
 /** A holder whose router is dead gets this long to finish by itself before it is killed, in milliseconds. */
 const ORPHAN_GRACE_MS = 2_000;
@@ -76,15 +77,6 @@ function refusal(databasePath: string, owner: LockOwner | null): SkylineError {
     `${who} serves ${databasePath}. Send your requests there, or end it first: skylinedb-cli shutdown${owner === null ? '' : ` --socket ${owner.endpoint}`}.`,
     owner === null ? {} : { details: { holders: [{ pid: owner.pid }] } },
   );
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return codeOf(error) === 'EPERM';
-  }
 }
 
 function kill(pid: number): void {

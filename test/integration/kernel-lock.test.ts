@@ -31,8 +31,9 @@ async function race(programs: readonly Program[]): Promise<Program> {
   const owners = programs.filter((_, at) => answers[at] === 'owner');
   expect(owners.length, answers.join(', ')).toBe(1);
   const [owner] = owners as [Program];
-  for (const program of programs)
-    if (program !== owner) expect(await program.ask('acquire')).toBe(`refused ${owner.pid}`);
+  const others = programs.filter((program) => program !== owner);
+  const refusals = await Promise.all(others.map((program) => program.ask('acquire')));
+  expect(refusals).toEqual(others.map(() => `refused ${owner.pid}`));
   return owner;
 }
 
@@ -74,6 +75,17 @@ test('the lock is free at once when its owner is killed, and the file that stays
   expect(await programs[0]?.ask('acquire')).toBe('owner');
   expect(await programs[0]?.end()).toMatchObject({ code: 0 });
 });
+
+test('whenever somebody is killed while taking the lock, the next one gets it', async () => {
+  for (let round = 0; round < 12; round += 1) {
+    const [victim, next] = (await racers(2)) as [Program, Program];
+    victim.say('acquire');
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 6));
+    await victim.kill();
+    expect(await next.ask('acquire')).toBe('owner');
+    await next.kill();
+  }
+}, 120_000);
 
 test('a damaged or an empty lock file of ours is taken over; anything else stays as it is', async () => {
   const [program] = (await racers(1)) as [Program];

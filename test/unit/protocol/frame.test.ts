@@ -101,7 +101,6 @@ describe('FrameDecoder', () => {
         got.push(...drain(decoder));
         expect(got).toEqual(sent);
         expect(decoder.buffered).toBe(0);
-        expect(decoder.midFrame).toBe(false);
       }),
       { numRuns: 300 },
     );
@@ -153,20 +152,6 @@ describe('FrameDecoder', () => {
     expect(decoder.next()?.toString()).toBe('{"id":1}');
     expect(decoder.next()?.toString()).toBe('{"id":2}');
     refusal(() => decoder.next(), 'PROTOCOL_ERROR');
-  });
-
-  test('says at every byte whether the peer may end here', () => {
-    const frame = encodeFrame('{"a":1}');
-    const decoder = new FrameDecoder();
-    expect(decoder.midFrame).toBe(false);
-    for (const byte of frame.subarray(0, -1)) {
-      decoder.push(Buffer.from([byte]));
-      decoder.next();
-      expect(decoder.midFrame).toBe(true);
-    }
-    decoder.push(frame.subarray(-1));
-    expect(decoder.next()?.toString()).toBe('{"a":1}');
-    expect(decoder.midFrame).toBe(false);
   });
 
   test('counts the bytes that wait for the rest of their frame', () => {
