@@ -73,24 +73,29 @@ export class KernelLock {
     }
     let kept = false;
     try {
-      // Nothing in here must survive a power cut; journal and all still survive a kill.
+      // First of all: for a database of somebody else a journal mode would be a change.
+      schemaOf(db, path);
+      // Nothing in here must survive. A journal file would belong to a name, and while the file is deleted and made anew
+      // two files have the same: whoever still has the old one open would play back and delete the other's journal.
+      db.pragma('journal_mode = MEMORY');
       db.pragma('synchronous = OFF');
       db.exec('BEGIN IMMEDIATE');
-      const found = db.prepare('SELECT sql FROM sqlite_schema').pluck().all();
-      if (found.some((sql) => sql !== TABLE)) throw new NotALockError(path);
-      db.exec(found.length === 0 ? TABLE : 'DELETE FROM owner');
+      // Only an owner deletes the file: from here to the commit it stays the one that it is.
+      if (before === undefined || inode(path) !== before) return 'again';
+      db.exec(schemaOf(db, path).length === 0 ? TABLE : 'DELETE FROM owner');
       db.prepare('INSERT INTO owner VALUES (?, ?, ?)').run(owner.pid, owner.routerPid, owner.endpoint);
       db.exec('COMMIT');
-      // Somebody may win the moment in between: then the row is theirs and this fails.
+      // Somebody may win the moment in between: then this fails.
       db.exec('BEGIN IMMEDIATE');
-      // The last owner may have deleted the file between our open and our lock.
-      if (before === undefined || inode(path) !== before) return 'again';
+      // Somebody may have come, and gone again with the file, in the moment in between; or only come, and left its row.
+      if (inode(path) !== before || readOwner(db)?.pid !== owner.pid) return 'again';
       kept = true;
       return new KernelLock(db, path);
     } catch (error) {
       if (isBusy(error)) return { owner: readOwner(db) };
+      if (inode(path) !== before) return 'again';
       if (isDamaged(error) && isOurs(path)) {
-        // Torn by a power cut (synchronous is off): nobody can hold a lock in it.
+        // Torn, by a power cut or a kill in the middle of the commit: nobody can hold a lock in it.
         rmSync(path, { force: true });
         return 'again';
       }
@@ -111,6 +116,13 @@ export class KernelLock {
     }
     this.#db.close();
   }
+}
+
+/** @throws NotALockError */
+function schemaOf(db: Database.Database, path: string): unknown[] {
+  const found = db.prepare('SELECT sql FROM sqlite_schema').pluck().all();
+  if (found.some((sql) => sql !== TABLE)) throw new NotALockError(path);
+  return found;
 }
 
 function inode(path: string): bigint | undefined {
