@@ -101,3 +101,11 @@ test('a damaged or an empty lock file of ours is taken over; anything else stays
   expect(await program.exited).toMatchObject({ code: 1, stderr: expect.stringContaining('not a database') });
   expect(existsSync(path)).toBe(true);
 });
+
+test('a database of somebody else in the place of the lock keeps its contents and its journal mode', async () => {
+  const [program] = (await racers(1)) as [Program];
+  await ground.sqlite3(path, 'PRAGMA journal_mode = WAL; CREATE TABLE mine (a); INSERT INTO mine VALUES (7)');
+  program.say('acquire');
+  expect(await program.exited).toMatchObject({ code: 1, stderr: expect.stringContaining(path) });
+  expect(await ground.sqlite3(path, 'PRAGMA journal_mode; SELECT a FROM mine')).toBe('wal\n7');
+});
