@@ -92,25 +92,13 @@ export class ServedDatabase {
   }
 
   /**
-   * Executes batches, in one transaction where that cannot be noticed.
+   * Executes batches in one transaction.
    * @param onBegin told before a batch's statements run
-   * @returns the outcomes of the first ones: at least one, and as many as there was time for
+   * @returns the outcomes of the first ones: at least one, and as many as there was time for; null when the group must be
+   *   taken apart, because somebody could notice it or one batch has harmed it: nothing was applied, and each then meets
+   *   by itself whatever stood in the way
    */
-  async executeAll(work: readonly Work[], onBegin: Begin): Promise<Outcome[]> {
-    const [first] = work;
-    if (first === undefined) return [];
-    const outcomes = work.length > 1 ? this.#tryGroup(work, onBegin) : null;
-    if (outcomes !== null) return outcomes;
-    try {
-      const reply = await this.#execute(first, () => onBegin(0));
-      return [{ reply, rev: this.#position.rev }];
-    } catch (error) {
-      return [{ error: fromSqlite(error, this.path), rev: this.#position.rev }];
-    }
-  }
-
-  /** null when the group must be taken apart: each batch then meets by itself whatever stood in the way. */
-  #tryGroup(work: readonly Work[], onBegin: Begin): Outcome[] | null {
+  executeTogether(work: readonly Work[], onBegin: Begin): Outcome[] | null {
     const file = this.#file;
     if (file === null) return null;
     try {
@@ -124,6 +112,16 @@ export class ServedDatabase {
         return work.map(() => ({ error, rev: this.#position.rev }));
       if (error instanceof GroupBroken || error instanceof SkylineError || isSqliteError(error)) return null;
       throw error;
+    }
+  }
+
+  /** Executes a batch by itself; makes the file if there is none and the batch needs it. */
+  async execute(work: Work, onBegin: Begin): Promise<Outcome> {
+    try {
+      const reply = await this.#execute(work, () => onBegin(0));
+      return { reply, rev: this.#position.rev };
+    } catch (error) {
+      return { error: fromSqlite(error, this.path), rev: this.#position.rev };
     }
   }
 

@@ -4,7 +4,7 @@ import type { RequestId } from '../../protocol/messages.js';
 import type { CheckedBatch } from './batch.js';
 import { walBytes } from './checkpoint.js';
 import { backup, discard, stage } from './copy.js';
-import { idField } from './execute.js';
+import { idField, type Outcome } from './execute.js';
 import { type BatchJob, Intake, type Job, type OrderJob, type Prepared } from './intake.js';
 import {
   COUNTED_REPLY,
@@ -120,12 +120,16 @@ export class DatabaseService {
   async #pump(): Promise<void> {
     if (this.#running) return;
     this.#running = true;
+    let worked = false;
     for (let job = this.#next(); job !== undefined; job = this.#next()) {
+      worked = true;
       if (job.kind === 'order') await this.#runOrder(job);
       else await this.#runGroup(this.#intake.gather(job, this.#finals.length > 0));
       if (this.#intake.lanes.size > 0) await new Promise(setImmediate);
     }
     this.#running = false;
+    // Clients that go, and questions for figures, are no work: they do not keep the worker here.
+    if (!worked) return;
     this.#quiet(false);
     if (!this.#closed) this.#rest.begin();
   }
@@ -143,16 +147,27 @@ export class DatabaseService {
     await this.#outlet.flushed();
     for (const { job, id, refusal } of group.filter((one) => one.batch === null))
       this.#reply(job, { error: refusal, rev: this.#database.position.rev }, id);
+    let together = true;
     while (rest.length > 0) {
-      const work = rest.map(({ batch, job }) => ({ batch, deadline: job.deadline }));
-      const current = rest;
-      const outcomes = await this.#database.executeAll(work, (index) => this.#beginning(current[index]?.job));
+      const outcomes = await this.#executeSome(rest, together);
+      // What has broken the group once would break it again: the others follow one by one.
+      if (outcomes.length === 1) together = false;
       for (const [index, outcome] of outcomes.entries()) {
-        const done = current[index];
+        const done = rest[index];
         if (done !== undefined) this.#reply(done.job, outcome, done.id);
       }
       rest = rest.slice(outcomes.length);
     }
+  }
+
+  /** @returns the outcomes of the first ones, at least one */
+  async #executeSome(group: readonly Executable[], together: boolean): Promise<Outcome[]> {
+    const work = group.map(({ batch, job }) => ({ batch, deadline: job.deadline }));
+    const begin = (index: number) => this.#beginning(group[index]?.job);
+    const outcomes = together && work.length > 1 ? this.#database.executeTogether(work, begin) : null;
+    if (outcomes !== null) return outcomes;
+    const [first] = work;
+    return first === undefined ? [] : [await this.#database.execute(first, begin)];
   }
 
   /** Tells the router what is in hand from now on. */

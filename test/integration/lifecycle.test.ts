@@ -29,7 +29,9 @@ async function status(wire: Wire, db: string): Promise<Message> {
 async function occupy(wire: Wire, db: string): Promise<void> {
   wire.send({ type: 'ExecBatch', db, stmts: [{ sql: ENDLESS }], id: 'endless' });
   const other = await ground.wire();
-  await until('the worker is too busy for figures', async () => (await status(other, db)).stale === true);
+  // Twice: once may be a machine that was busy with something else.
+  const silent = async () => (await status(other, db)).stale === true;
+  await until('the worker is too busy for figures', async () => (await silent()) && (await silent()));
 }
 
 function expectNothingLeft(...files: string[]): void {
@@ -202,5 +204,14 @@ test('a worker in an endless statement whose daemon was killed does not block th
   expect(await next.exec('a.db', ['INSERT INTO t VALUES (1)'])).toMatchObject({ status: 'ok', rev: 2 });
   expect(ground.workers()).not.toContain(orphan);
   expect(existsSync(ground.file('a.db'))).toBe(true);
+  await ground.expectCleanEnd();
+});
+
+test('who only asks for figures does not keep a worker from leaving', async () => {
+  await ground.daemon(['--worker-idle-timeout', '300ms']);
+  const wire = await ground.wire();
+  await wire.exec('a.db', ['CREATE TABLE t (a)']);
+  await until('the worker has left', async () => (await status(wire, 'a.db')).worker_pid === null);
+  expect(await status(wire, 'a.db')).toMatchObject({ rev: 1, stale: false });
   await ground.expectCleanEnd();
 });

@@ -133,7 +133,9 @@ async function inGroups(target: ServedDatabase, work: readonly Work[], size: num
   while (rest.length > 0) {
     const alone = rest.findIndex((one) => !isGroupable(one.batch));
     const take = alone === 0 ? 1 : Math.min(size, alone < 0 ? rest.length : alone);
-    const done = await target.executeAll(rest.slice(0, take), () => undefined);
+    const part = rest.slice(0, take);
+    const together = take > 1 ? target.executeTogether(part, () => undefined) : null;
+    const done = together ?? [await target.execute(part[0] as Work, () => undefined)];
     outcomes.push(...done);
     rest = rest.slice(done.length);
   }
