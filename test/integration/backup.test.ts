@@ -154,7 +154,7 @@ test('targets that cannot be are refused by name, and leave nothing', async () =
   mkdirSync(ground.file('folder'));
   const cases: [string, string][] = [
     ['nowhere/copy.db', 'DATABASE_NOT_FOUND'],
-    ['folder', 'INVALID_REQUEST'],
+    ['folder', 'DATABASE_NOT_ALLOWED'],
     ['', 'INVALID_REQUEST'],
     [':memory:', 'DATABASE_NOT_ALLOWED'],
     [join(ground.dir, 'outside.db'), 'DATABASE_NOT_ALLOWED'],
