@@ -1,4 +1,4 @@
-import type { SqlParams } from '../client/database.js';
+import type { SqlParams } from '../client/batch.js';
 import { messageOf } from '../protocol/errors.js';
 import { decodeCell, real, type SqlInput } from '../protocol/values.js';
 import { usageError } from './errors.js';

@@ -18,17 +18,9 @@ export type {
   StatusReply,
 } from '../protocol/messages.js';
 export { real, type SqlInput, type SqlOutput } from '../protocol/values.js';
+export type { BatchOptions, BatchResult, BatchStatement, ExecResult, Row, SqlParams } from './batch.js';
 export { Client, connect } from './client.js';
 export type { RequestOptions } from './connection.js';
-export {
-  type BatchOptions,
-  type BatchResult,
-  type BatchStatement,
-  Database,
-  type ExecResult,
-  type MaintenanceOptions,
-  type Row,
-  type SqlParams,
-} from './database.js';
+export { Database, type MaintenanceOptions } from './database.js';
 export type { ConnectOptions } from './options.js';
 export { Reader, type ReaderOptions } from './reader.js';

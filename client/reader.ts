@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import type BetterSqlite3 from 'better-sqlite3';
 import { codeOf, SkylineError } from '../protocol/errors.js';
 import { encodeValue, type SqlInput, type SqlOutput } from '../protocol/values.js';
-import type { Row, SqlParams } from './database.js';
+import type { Row, SqlParams } from './batch.js';
 
 export interface ReaderOptions {
   /** Milliseconds to wait while SQLite is briefly locked (recovery, last close). Default 5 000. */

@@ -1,4 +1,4 @@
-import type { BatchOptions, BatchResult, ExecResult } from '../../client/database.js';
+import type { BatchOptions, BatchResult, ExecResult } from '../../client/batch.js';
 import { SkylineError } from '../../protocol/errors.js';
 import { integerToJson } from '../../protocol/values.js';
 import { usageError } from '../errors.js';

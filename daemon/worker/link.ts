@@ -172,3 +172,12 @@ export interface WorkerStats {
     readonly max: number;
   } | null;
 }
+
+/** How a service speaks to its router. */
+export interface Outlet {
+  send(kind: LinkKind, tag: number, lane: number, number: number, payload?: Buffer): void;
+  /** Until all that was sent is out, so that it arrives even if this process dies; undefined when it is out already. */
+  flushed(): Promise<void> | undefined;
+  /** After the last frame: the process may leave. */
+  leave(): void;
+}

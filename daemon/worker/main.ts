@@ -1,8 +1,8 @@
 import { Socket } from 'node:net';
 import { basename } from 'node:path';
 import { FrameDecoder } from '../../protocol/frame.js';
-import { decodeLink, encodeLink, LinkKind, MAX_LINK_FRAME, type Order } from './link.js';
-import { DatabaseService, type Outlet } from './service.js';
+import { decodeLink, encodeLink, LinkKind, MAX_LINK_FRAME, type Order, type Outlet } from './link.js';
+import { DatabaseService } from './service.js';
 
 /** A worker process: serves the database that its router names, and leaves with its router. */
 const LINK_FD = 3;

@@ -3,8 +3,8 @@ import type { JsonObject } from '../../protocol/frame.js';
 import type { RequestId } from '../../protocol/messages.js';
 import type { CheckedBatch } from './batch.js';
 import { walBytes } from './checkpoint.js';
-import { backup, discard, stage } from './copy.js';
-import { idField, type Outcome } from './execute.js';
+import { Copies } from './copies.js';
+import type { Outcome } from './execute.js';
 import { type BatchJob, Intake, type Job, type OrderJob, type Prepared } from './intake.js';
 import {
   COUNTED_REPLY,
@@ -12,7 +12,7 @@ import {
   LinkKind,
   type Notice,
   type Order,
-  type Position,
+  type Outlet,
   type WorkerOptions,
   type WorkerStats,
 } from './link.js';
@@ -21,15 +21,6 @@ import { Rest } from './rest.js';
 import { ServedDatabase } from './served-database.js';
 import { fromSqlite } from './sqlite-errors.js';
 import { reopen, swapIn } from './take-over.js';
-
-/** How a service speaks to its router. */
-export interface Outlet {
-  send(kind: LinkKind, tag: number, lane: number, number: number, payload?: Buffer): void;
-  /** Until all that was sent is out, so that it arrives even if this process dies; undefined when it is out already. */
-  flushed(): Promise<void> | undefined;
-  /** After the last frame: the process may leave. */
-  leave(): void;
-}
 
 type Executable = Prepared & { readonly batch: CheckedBatch };
 
@@ -46,12 +37,10 @@ export class DatabaseService {
   readonly #finals: Job[] = [];
   readonly #metrics = new Metrics();
   readonly #rest: Rest;
-  readonly #background = new Set<Promise<void>>();
+  readonly #copies = new Copies();
   #running = false;
   /** The batch with a deadline that runs; 0 for none. */
   #watched = 0;
-  /** Copies that nobody else removes when the router has died. */
-  readonly #unfinished = new Set<string>();
   /** The file is closed for good: the process leaves when its last answer is out. */
   #closed = false;
 
@@ -65,7 +54,7 @@ export class DatabaseService {
         if (!this.#running) this.#quiet(true);
       },
       idle: () => {
-        if (!this.#running && this.#background.size === 0) this.#notice({ event: 'idle' });
+        if (!this.#running && !this.#copies.busy) this.#notice({ event: 'idle' });
       },
     });
   }
@@ -107,7 +96,7 @@ export class DatabaseService {
   /** The router has gone: leave the file as it is and go. Nothing runs now, since all work is synchronous. */
   abandon(): void {
     this.#database.close();
-    for (const path of this.#unfinished) discard(path);
+    this.#copies.discard();
   }
 
   #accept(job: OrderJob): void {
@@ -203,22 +192,18 @@ export class DatabaseService {
 
   async #runOrder(job: OrderJob): Promise<void> {
     if (job.order.op === 'backup') {
-      // Everything sent before it is in it; what comes after need not wait for it.
-      const running = this.#backup(job.tag, job.lane, job.order).finally(() =>
-        this.#background.delete(running),
-      );
-      this.#background.add(running);
+      this.#copies.follow(this.#backup(job, job.order));
       return;
     }
     try {
-      this.#answer(job.tag, job.lane, { ok: await this.#obey(job.order, job.tag) });
+      this.#answer(job.tag, job.lane, { ok: await this.#obey(job.order, job) });
     } catch (error) {
       this.#answer(job.tag, job.lane, { error: this.#failure(error, undefined) });
     }
     if (job.order.op === 'close' && this.#closed) this.#outlet.leave();
   }
 
-  async #obey(order: Exclude<Order, { op: 'backup' }>, tag: number): Promise<JsonObject> {
+  async #obey(order: Exclude<Order, { op: 'backup' }>, job: OrderJob): Promise<JsonObject> {
     const database = this.#database;
     switch (order.op) {
       case 'serve':
@@ -236,7 +221,7 @@ export class DatabaseService {
         await database.checkpointAll(order.timeoutMs);
         return { ...database.position };
       case 'close': {
-        await Promise.allSettled(this.#background);
+        await this.#copies.settled();
         if (order.timeoutMs > 0) await database.checkpointAll(order.timeoutMs);
         const { position } = database;
         database.close();
@@ -247,43 +232,28 @@ export class DatabaseService {
       case 'reopen':
         return { ...(await reopen(database, this.#options.known, order)) };
       case 'stage':
-        this.#unfinished.add(order.staged);
-        await stage(order.from, order.staged, this.#progress(tag, 0, order.id));
+        await this.#copies.stage(order, (event) => this.#event(job, event));
         return {};
       case 'swap':
-        return { ...(await this.#swapIn(order)) };
+        return { ...(await swapIn(database, this.#options, order)) };
       default:
         return never(order);
     }
   }
 
-  #swapIn({ staged, backup: kept, known }: Extract<Order, { op: 'swap' }>): Promise<Position> {
-    const { routerPid, endpoint } = this.#options;
-    return swapIn(this.#database, known, { staged, kept, self: { pid: process.pid, routerPid, endpoint } });
-  }
-
-  async #backup(tag: number, lane: number, order: Extract<Order, { op: 'backup' }>): Promise<void> {
-    this.#unfinished.add(order.partial);
+  /** Everything sent before it is in it; what comes after need not wait for it. */
+  async #backup(job: OrderJob, order: Extract<Order, { op: 'backup' }>): Promise<void> {
     try {
       const { handle } = (await this.#database.file()).connection;
-      const done = await backup(handle, order, this.#progress(tag, lane, order.id));
-      this.#answer(tag, lane, { ok: done });
+      const done = await this.#copies.backup(handle, order, (event) => this.#event(job, event));
+      this.#answer(job.tag, job.lane, { ok: done });
     } catch (error) {
-      this.#answer(tag, lane, { error: this.#failure(fromSqlite(error, order.to), undefined) });
-    } finally {
-      this.#unfinished.delete(order.partial);
+      this.#answer(job.tag, job.lane, { error: this.#failure(fromSqlite(error, order.to), undefined) });
     }
   }
 
-  #progress(tag: number, lane: number, id: RequestId | undefined) {
-    let last = 0;
-    return (done: number, total: number): void => {
-      const now = performance.now();
-      if (done < total && now - last < 50) return;
-      last = now;
-      const event = `{"event":"progress"${idField(id)},"pages_done":${done},"pages_total":${total}}`;
-      this.#outlet.send(LinkKind.Event, tag, lane, 0, Buffer.from(event));
-    };
+  #event(job: OrderJob, event: string): void {
+    this.#outlet.send(LinkKind.Event, job.tag, job.lane, 0, Buffer.from(event));
   }
 
   #answer(tag: number, lane: number, answer: { ok: unknown } | { error: unknown }): void {

@@ -2,8 +2,7 @@ import { statSync } from 'node:fs';
 import { SkylineError } from '../../protocol/errors.js';
 import { walBytes } from './checkpoint.js';
 import { discard, quickCheck, swap, swapBack } from './copy.js';
-import type { LockOwner } from './kernel-lock.js';
-import type { Position } from './link.js';
+import type { Order, Position, WorkerOptions } from './link.js';
 import { acquireOwnership } from './owner-lock.js';
 import { nextEpoch } from './position-table.js';
 import { checkFile, type ServedDatabase } from './served-database.js';
@@ -50,16 +49,15 @@ export async function reopen(
 /**
  * Puts the staged file in place, and the old one back if it cannot be served. The owner lock is held throughout: no
  * other daemon can open either file in between.
- * @param kept where the old file stays
  */
 export async function swapIn(
   database: ServedDatabase,
-  known: Position | null,
-  { staged, kept, self }: { staged: string; kept: string; self: LockOwner },
+  { routerPid, endpoint }: WorkerOptions,
+  { staged, backup: kept, known }: Extract<Order, { op: 'swap' }>,
 ): Promise<Position> {
   const { path } = database;
   try {
-    const owner = await acquireOwnership(path, self);
+    const owner = await acquireOwnership(path, { pid: process.pid, routerPid, endpoint });
     try {
       swap(path, staged, kept);
     } catch (error) {
