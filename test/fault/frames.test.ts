@@ -192,7 +192,8 @@ test('frames that are never finished cost no memory, and hold up neither others 
 });
 
 describe('objects that are odd, but objects, are answered, and the connection goes on', () => {
-  const deep = `${'['.repeat(500_000)}${']'.repeat(500_000)}`;
+  // Below the size from which on nesting is bounded: see protocol/frame.ts.
+  const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
   const batch = (stmt: string, more = '') => `{"type":"ExecBatch","db":"x.db"${more},"stmts":[${stmt}]}`;
   const cases: readonly (readonly [what: string, json: string, answer: object])[] = [
     ['deep nesting in an unknown field', `{"type":"Ping","x":${deep}}`, { status: 'ok' }],
