@@ -3,11 +3,15 @@ import { connect } from '../../dist/client/index.js';
 import { Playground, until } from '../support/playground.js';
 
 let ground: Playground;
+const environment = { ...process.env };
 beforeEach(() => {
   ground = new Playground();
+  // The library in this process starts a daemon of its own, which must carry the playground's mark.
+  Object.assign(process.env, ground.env);
 });
 afterEach(async () => {
   await ground.dispose();
+  process.env = { ...environment };
 });
 
 test('a request that a leaving daemon refuses does not cost the answers to those it has accepted', async () => {

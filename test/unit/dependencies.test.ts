@@ -100,10 +100,10 @@ test('the lock file keeps a hash for every package and names no download host', 
 test('only reviewed packages may run scripts when they are installed', () => {
   const scripts = Object.entries(lock.packages)
     .filter(([, locked]) => 'hasInstallScript' in locked && !('optional' in locked && 'os' in locked))
-    .map(([path, locked]) => `${path.replace(/^.*node_modules\//, '')}@${locked.version}`);
-  expect(scripts.filter((name) => name !== `skylinedb@${lock.packages['']?.version}`).sort()).toEqual(
-    Object.keys(manifest.allowScripts).sort(),
-  );
+    .filter(([path]) => path !== '')
+    .map(([path]) => path.replace(/^.*node_modules\//, ''));
+  // By name: npm cannot match a version in a lock file that names no download host. The lock file pins it.
+  expect(scripts.sort()).toEqual(Object.keys(manifest.allowScripts).sort());
 });
 
 function sources(): string[] {
