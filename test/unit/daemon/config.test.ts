@@ -7,7 +7,7 @@ import { SkylineError } from '../../../protocol/errors.js';
 const AROUND: Surroundings = { platform: 'linux', env: {}, uid: 1000, home: '/home/me' };
 
 function config(argv: readonly string[], env: Surroundings['env'] = {}): Config {
-  return parseConfig(argv, { ...AROUND, env }, '/work');
+  return parseConfig(argv, { ...AROUND, env }, '/here');
 }
 
 /** The message of the refusal. */
@@ -25,7 +25,7 @@ function refusal(argv: readonly string[]): string {
 test('without any option everything has its default', () => {
   expect(config([])).toMatchObject({
     endpoint: '/tmp/skylinedb-1000/v1.sock',
-    dataDir: '/work',
+    dataDir: '/here',
     stateDir: '/home/me/.local/state/skylinedb',
     roots: [],
     idleTimeoutMs: 30 * 60_000,
@@ -44,10 +44,10 @@ test('what is set cannot be changed afterwards', () => {
 });
 
 test('the data directory is the argument, else the environment, else the working directory', () => {
-  expect(config(['d'], { SKYLINEDB_DATA_DIR: '/env' }).dataDir).toBe('/work/d');
+  expect(config(['d'], { SKYLINEDB_DATA_DIR: '/env' }).dataDir).toBe('/here/d');
   expect(config(['/abs']).dataDir).toBe('/abs');
   expect(config([], { SKYLINEDB_DATA_DIR: '/env' }).dataDir).toBe('/env');
-  expect(config([], { SKYLINEDB_DATA_DIR: '' }).dataDir).toBe('/work');
+  expect(config([], { SKYLINEDB_DATA_DIR: '' }).dataDir).toBe('/here');
 });
 
 test('the endpoint is the option, else the environment; the state folder comes from the environment', () => {
@@ -57,7 +57,7 @@ test('the endpoint is the option, else the environment; the state folder comes f
 });
 
 test('roots are made absolute, in their order', () => {
-  expect(config(['--root', 'a', '--root', '/b', '--root', '../c']).roots).toEqual(['/work/a', '/b', '/c']);
+  expect(config(['--root', 'a', '--root', '/b', '--root', '../c']).roots).toEqual(['/here/a', '/b', '/c']);
 });
 
 test.each([
