@@ -5,11 +5,12 @@ import { invalidRequest, SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import { type HelloReply, type PingReply, PROTOCOL_VERSION, type StatusReply } from '../protocol/messages.js';
 import { VERSION } from '../protocol/transport/this-package.js';
-import { Connection, type RequestOptions, type Unnumbered } from './connection.js';
+import { Connection, connectionLost, type RequestOptions, type Unnumbered } from './connection.js';
 import { Database } from './database.js';
 import { warnOfOldDaemon } from './old-daemon.js';
 import { type CheckedOptions, type ConnectOptions, checkOptions } from './options.js';
-import { reachDaemon } from './spawn.js';
+import { Route } from './route.js';
+import { reachDaemon, tryConnect } from './spawn.js';
 
 /** Milliseconds between two looks at whether a leaving daemon has gone. */
 const LEAVING_POLL_MS = 20;
@@ -36,6 +37,7 @@ export class Client {
   #connection: Connection | null = null;
   #connecting: Promise<Connection> | null = null;
   #hello: HelloReply | null = null;
+  readonly #routes = new Map<string, Route>();
   #closed = false;
 
   /** Use {@link connect}. */
@@ -62,6 +64,21 @@ export class Client {
     // Names that are no paths go to the daemon as they are, to be refused with a reason.
     const special = file === ':memory:' || /^file:/i.test(file);
     return new Database(this, special ? file : resolve(file));
+  }
+
+  /** The way of a database's batches: one for all who write it through this client, so that they keep their order. */
+  route(db: string): Route {
+    let route = this.#routes.get(db);
+    if (route === undefined) {
+      route = new Route(db, {
+        router: () => this.connect(),
+        worker: (endpoint) => this.#connectWorker(endpoint),
+        direct: this.#options.direct,
+        exactlyOnce: this.#options.exactlyOnce,
+      });
+      this.#routes.set(db, route);
+    }
+    return route;
   }
 
   async ping(options: RequestOptions = {}): Promise<PingReply> {
@@ -113,8 +130,17 @@ export class Client {
   /** Ends the connection; requests without an answer are rejected. Idempotent. */
   close(): void {
     this.#closed = true;
+    for (const route of this.#routes.values()) route.close(closedClient());
     this.#connection?.close();
     this.#connection = null;
+  }
+
+  async #connectWorker(endpoint: string): Promise<Connection> {
+    const stream = await tryConnect(endpoint);
+    if (stream === null) throw connectionLost('its worker has left');
+    const connection = new Connection(stream);
+    if (this.#hello !== null) connection.maxFrame = this.#hello.limits.max_frame;
+    return connection;
   }
 
   async #open(): Promise<Connection> {

@@ -8,10 +8,11 @@ import type { ByteStream } from '../protocol/transport/node-ipc.js';
 /** A request without the id, which the connection gives it. */
 export type Unnumbered = Request extends infer R ? (R extends Request ? Omit<R, 'id'> : never) : never;
 
-interface Waiter {
+/** Whoever waits for an answer. */
+export interface Waiter {
   resolve(body: JsonObject): void;
   reject(error: unknown): void;
-  progress: ((event: ProgressEvent) => void) | undefined;
+  readonly progress?: ((event: ProgressEvent) => void) | undefined;
 }
 
 /** What may be said about one request. */
@@ -34,6 +35,8 @@ export class Connection {
   readonly #socket: Socket;
   readonly #decoder = new FrameDecoder(MAX_REPLY);
   readonly #waiters = new Map<number, Waiter>();
+  /** What is to be written at the end of this turn. */
+  #frames: Buffer[] = [];
   #nextId = 1;
   #maxFrame = Number.POSITIVE_INFINITY;
   #closedBy: SkylineError | null = null;
@@ -60,16 +63,7 @@ export class Connection {
    */
   request(message: Unnumbered, options: RequestOptions = {}): Promise<JsonObject> {
     const { signal, timeoutMs, onProgress } = options;
-    if (this.#closedBy !== null) return Promise.reject(notSent(this.#closedBy));
     if (signal?.aborted === true) return Promise.reject(aborted('not_applied', signal.reason));
-    const id = this.#nextId;
-    this.#nextId += 1;
-    let frame: Buffer;
-    try {
-      frame = encodeFrame(JSON.stringify({ ...message, id }), this.#maxFrame);
-    } catch (error) {
-      return Promise.reject(error);
-    }
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined;
       const onAbort = () => this.#take(id)?.reject(aborted('unknown', signal?.reason));
@@ -77,7 +71,8 @@ export class Connection {
         clearTimeout(timer);
         signal?.removeEventListener('abort', onAbort);
       };
-      this.#waiters.set(id, {
+      signal?.addEventListener('abort', onAbort, { once: true });
+      const id = this.post(message, {
         resolve: (body) => {
           done();
           resolve(body);
@@ -88,12 +83,31 @@ export class Connection {
         },
         progress: onProgress,
       });
-      signal?.addEventListener('abort', onAbort, { once: true });
-      if (timeoutMs !== undefined)
-        timer = setTimeout(() => this.#take(id)?.reject(noAnswer(timeoutMs)), timeoutMs);
-      if (this.#waiters.size === 1) this.#socket.ref();
-      this.#socket.write(frame);
+      if (timeoutMs !== undefined && this.#waiters.has(id))
+        timer = setTimeout(() => this.#take(id)?.reject(noAnswer(timeoutMs, 'unknown')), timeoutMs);
     });
+  }
+
+  /**
+   * Sends a request; the waiter gets its answer, or at once why it cannot be sent.
+   * @returns the request's id
+   */
+  post(message: Unnumbered, waiter: Waiter): number {
+    const id = this.#nextId;
+    this.#nextId += 1;
+    if (this.#closedBy !== null) {
+      waiter.reject(notSent(this.#closedBy));
+      return id;
+    }
+    try {
+      const frame = encodeFrame(JSON.stringify({ ...message, id }), this.#maxFrame);
+      this.#waiters.set(id, waiter);
+      if (this.#waiters.size === 1) this.#socket.ref();
+      this.#write(frame);
+    } catch (error) {
+      waiter.reject(error);
+    }
+    return id;
   }
 
   /** Ends the connection. Idempotent; the first cause is what every waiter gets. */
@@ -102,6 +116,17 @@ export class Connection {
     this.#closedBy = cause;
     this.#socket.destroy();
     for (const id of [...this.#waiters.keys()]) this.#take(id)?.reject(cause);
+  }
+
+  /** All requests of one turn leave in one system call. */
+  #write(frame: Buffer): void {
+    if (this.#frames.push(frame) > 1) return;
+    process.nextTick(() => {
+      const [first] = this.#frames;
+      const bytes = this.#frames.length === 1 && first !== undefined ? first : Buffer.concat(this.#frames);
+      this.#frames = [];
+      if (this.#closedBy === null) this.#socket.write(bytes);
+    });
   }
 
   #read(chunk: Buffer): void {
@@ -130,6 +155,9 @@ export class Connection {
       case 'progress':
         if (id !== undefined) this.#progress(id, incoming.event);
         return;
+      case 'detached':
+        this.close(detached());
+        return;
       case 'unknown':
         return;
       default:
@@ -153,11 +181,20 @@ export class Connection {
   }
 }
 
-function connectionLost(why: string): SkylineError {
+export function connectionLost(why: string, cause?: unknown): SkylineError {
   return new SkylineError(
     'CONNECTION_LOST',
     `The connection to the daemon is gone: ${why}. Whether the request was carried out is unknown: look before you send it again.`,
-    { outcome: 'unknown' },
+    { outcome: 'unknown', ...(cause === undefined ? {} : { cause }) },
+  );
+}
+
+/** A worker's last word: what it has not answered it has not begun. */
+function detached(): SkylineError {
+  return new SkylineError(
+    'CONNECTION_LOST',
+    'The worker has sent its clients back to the daemon. The request was not carried out: send it there.',
+    { outcome: 'not_applied' },
   );
 }
 
@@ -170,17 +207,14 @@ function notSent(cause: SkylineError): SkylineError {
   );
 }
 
-function noAnswer(timeoutMs: number): SkylineError {
-  return new SkylineError(
-    'TIMEOUT',
-    `The daemon did not answer within ${timeoutMs} ms. Whether the request was carried out is unknown.`,
-    {
-      outcome: 'unknown',
-    },
-  );
+export function noAnswer(timeoutMs: number, outcome: 'not_applied' | 'unknown'): SkylineError {
+  const what = outcome === 'unknown' ? 'Whether the request was carried out is unknown' : 'It was not sent';
+  return new SkylineError('TIMEOUT', `The daemon did not answer within ${timeoutMs} ms. ${what}.`, {
+    outcome,
+  });
 }
 
-function aborted(outcome: 'not_applied' | 'unknown', reason: unknown): SkylineError {
+export function aborted(outcome: 'not_applied' | 'unknown', reason: unknown): SkylineError {
   const what =
     outcome === 'unknown' ? 'after it was sent: whether it was carried out is unknown' : 'before it was sent';
   return new SkylineError('ABORTED', `The request was aborted ${what}.`, {

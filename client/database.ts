@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { decodeReply } from '../protocol/decode-reply.js';
+import type { JsonObject } from '../protocol/frame.js';
 import type {
   BackupReply,
   CheckpointMode,
@@ -20,7 +21,7 @@ import {
   type SqlParams,
 } from './batch.js';
 import type { Client } from './client.js';
-import type { RequestOptions } from './connection.js';
+import type { RequestOptions, Unnumbered } from './connection.js';
 import { Reader, type ReaderOptions } from './reader.js';
 
 export interface MaintenanceOptions {
@@ -28,9 +29,6 @@ export interface MaintenanceOptions {
   readonly timeoutMs?: number;
   readonly onProgress?: (event: ProgressEvent) => void;
 }
-
-/** The daemon answers by `timeoutMs`; this much later its silence is an answer too. */
-const ANSWER_GRACE_MS = 5_000;
 
 /** One database. Writes go through the daemon; {@link reader} reads the file directly. */
 export class Database {
@@ -79,9 +77,7 @@ export class Database {
    */
   async batch(statements: readonly BatchStatement[], options: BatchOptions = {}): Promise<BatchResult> {
     const { tx, durable, expectRev, expectEpoch, timeoutMs, signal, results } = options;
-    const message = {
-      type: 'ExecBatch' as const,
-      db: this.path,
+    const body = {
       stmts: statements.map(encodeStatement),
       ...(tx === undefined ? {} : { tx }),
       ...(durable === undefined ? {} : { durable }),
@@ -90,8 +86,8 @@ export class Database {
       ...(timeoutMs === undefined ? {} : { timeout_ms: timeoutMs }),
       ...(results === undefined ? {} : { results }),
     };
-    const body = await this.#client.request(message, { signal, timeoutMs: withGrace(timeoutMs) });
-    return decodeBatch(decodeReply('ExecBatch', body));
+    const reply = await this.#client.route(this.path).submit(body, { signal, timeoutMs });
+    return decodeBatch(decodeReply('ExecBatch', reply));
   }
 
   /**
@@ -143,7 +139,7 @@ export class Database {
       db: this.path,
       ...(timeoutMs === undefined ? {} : { timeout_ms: timeoutMs }),
     };
-    decodeReply('PrepareForMaintenance', await this.#client.request(message));
+    decodeReply('PrepareForMaintenance', await this.#request(message));
   }
 
   /** Closes the file until {@link reopen}, across all restarts. */
@@ -154,7 +150,7 @@ export class Database {
       db: this.path,
       ...(timeoutMs === undefined ? {} : { timeout_ms: timeoutMs }),
     };
-    decodeReply('CloseDatabase', await this.#client.request(message));
+    decodeReply('CloseDatabase', await this.#request(message));
   }
 
   /** @param options.allowMissing the file is gone for good: the next write makes a new one */
@@ -162,7 +158,7 @@ export class Database {
     const allow = options.allowMissing === undefined ? {} : { allow_missing: options.allowMissing };
     return decodeReply(
       'ReopenDatabase',
-      await this.#client.request({ type: 'ReopenDatabase', db: this.path, ...allow }),
+      await this.#request({ type: 'ReopenDatabase', db: this.path, ...allow }),
     );
   }
 
@@ -178,7 +174,7 @@ export class Database {
       from: resolve(file),
       ...(timeoutMs === undefined ? {} : { timeout_ms: timeoutMs }),
     };
-    return decodeReply('ReplaceDatabase', await this.#client.request(message, { onProgress }));
+    return decodeReply('ReplaceDatabase', await this.#request(message, { onProgress }));
   }
 
   /**
@@ -196,15 +192,18 @@ export class Database {
       to: resolve(to),
       ...(overwrite === undefined ? {} : { overwrite }),
     };
-    return decodeReply('Backup', await this.#client.request(message, { onProgress }));
+    return decodeReply('Backup', await this.#request(message, { onProgress }));
   }
 
   /** https://sqlite.org/pragma.html#pragma_wal_checkpoint */
   async checkpoint(mode: CheckpointMode = 'passive'): Promise<CheckpointReply> {
-    return decodeReply('Checkpoint', await this.#client.request({ type: 'Checkpoint', db: this.path, mode }));
+    return decodeReply('Checkpoint', await this.#request({ type: 'Checkpoint', db: this.path, mode }));
   }
-}
 
-function withGrace(timeoutMs: number | undefined): number | undefined {
-  return timeoutMs === undefined ? undefined : timeoutMs + ANSWER_GRACE_MS;
+  /** Behind the batches that were sent before, also where those went another way. */
+  async #request(message: Unnumbered, options: RequestOptions = {}): Promise<JsonObject> {
+    const route = this.#client.route(this.path);
+    if (route.isDirect) await route.settled();
+    return await this.#client.request(message, options);
+  }
 }

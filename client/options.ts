@@ -12,6 +12,13 @@ export interface ConnectOptions {
   readonly startTimeoutMs?: number;
   /** Further arguments for a daemon that this client starts, such as `['--durability', 'full']`. */
   readonly daemonArgs?: readonly string[];
+  /** Whether batches go straight to the database's process once the daemon has told the way. Default false. */
+  readonly direct?: boolean;
+  /**
+   * Whether each batch is numbered, so that the daemon knows it again: after a lost connection or a killed process it is sent
+   * again by itself, and is applied once. Default false: daemons do not know such numbers yet.
+   */
+  readonly exactlyOnce?: boolean;
   /** The application's name, for the daemon's log. */
   readonly name?: string;
 }
@@ -22,6 +29,8 @@ export interface CheckedOptions {
   readonly autoStart: boolean;
   readonly startTimeoutMs: number;
   readonly daemonArgs: readonly string[];
+  readonly direct: boolean;
+  readonly exactlyOnce: boolean;
   readonly name: string;
 }
 
@@ -31,8 +40,11 @@ export interface CheckedOptions {
  */
 export function checkOptions(options: ConnectOptions): CheckedOptions {
   const { socket, autoStart = true, startTimeoutMs = 10_000, daemonArgs = [], name = 'skylinedb' } = options;
+  const { direct = false, exactlyOnce = false } = options;
   if (socket !== undefined && (typeof socket !== 'string' || socket === '')) throw wrong('socket', 'a path');
   if (typeof autoStart !== 'boolean') throw wrong('autoStart', 'true or false');
+  if (typeof direct !== 'boolean') throw wrong('direct', 'true or false');
+  if (typeof exactlyOnce !== 'boolean') throw wrong('exactlyOnce', 'true or false');
   if (!Number.isFinite(startTimeoutMs) || startTimeoutMs < 0)
     throw wrong('startTimeoutMs', 'a number of milliseconds');
   if (!Array.isArray(daemonArgs) || daemonArgs.some((arg) => typeof arg !== 'string'))
@@ -43,6 +55,8 @@ export function checkOptions(options: ConnectOptions): CheckedOptions {
     autoStart,
     startTimeoutMs,
     daemonArgs: Object.freeze([...daemonArgs]),
+    direct,
+    exactlyOnce,
     name,
   });
 }

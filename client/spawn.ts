@@ -62,8 +62,12 @@ export async function reachDaemon(options: CheckedOptions): Promise<ByteStream> 
   }
 }
 
-/** @returns null when nobody listens */
-async function tryConnect(endpoint: string): Promise<ByteStream | null> {
+/**
+ * Connects to whoever listens at the endpoint.
+ * @returns null when nobody does
+ * @throws SkylineError `NO_DAEMON` when the folder is not the user's alone, or something else stands in the way
+ */
+export async function tryConnect(endpoint: string): Promise<ByteStream | null> {
   if (!checkSocketFolder(endpoint, process.getuid?.() ?? -1)) return null;
   try {
     return await connect(endpoint, CONNECT_TIMEOUT_MS);

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isPipe } from '../protocol/endpoint.js';
 import { codeOf, messageOf, SkylineError } from '../protocol/errors.js';
@@ -12,6 +12,7 @@ import { MaintenanceRecords } from './maintenance-records.js';
 import { Router } from './router.js';
 import { KernelLock, type LockRefusal } from './worker/kernel-lock.js';
 import { WorkerPool } from './worker-pool.js';
+import { removeWorkerSockets } from './worker-sockets.js';
 
 /** The daemon's life. One edge each, in this order. */
 type DaemonState = 'starting' | 'serving' | 'draining' | 'stopped';
@@ -62,8 +63,8 @@ export class Daemon {
     this.#lock = takeLock(endpoint, this.#config.stateDir);
     try {
       await removeDeadSocket(endpoint);
-      this.#listener = await listen(endpoint, (stream) => this.#router.connect(stream));
-      if (!isPipe(endpoint)) chmodSync(endpoint, 0o600);
+      removeWorkerSockets(endpoint);
+      this.#listener = await serve(endpoint, (stream) => this.#router.connect(stream));
     } catch (error) {
       this.#lock.release();
       throw startFailure(endpoint, error);
@@ -169,16 +170,6 @@ async function removeDeadSocket(endpoint: string): Promise<void> {
     'NO_DAEMON',
     `Something else listens at ${endpoint}. End it, or choose another --socket.`,
   );
-}
-
-/** The socket is never open to others, not even for the moment before chmod. */
-async function listen(endpoint: string, onConnection: Parameters<typeof serve>[1]): Promise<Listener> {
-  const before = process.umask(0o177);
-  try {
-    return await serve(endpoint, onConnection);
-  } finally {
-    process.umask(before);
-  }
 }
 
 function startFailure(endpoint: string, error: unknown): SkylineError {

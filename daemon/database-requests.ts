@@ -51,6 +51,8 @@ export class DatabaseRequests {
         return await this.#backup(database, request, asker);
       case 'Checkpoint':
         return await this.#checkpoint(database, request, asker);
+      case 'Attach':
+        return { ...(await this.#attach(database, asker)) };
       case 'PrepareForMaintenance':
         await this.#maintenance.prepare(database, request.timeout_ms ?? DEFAULT_MAINTENANCE_MS);
         return { checkpointed: true };
@@ -80,7 +82,7 @@ export class DatabaseRequests {
     const ask =
       mayExist(database) &&
       database.state === 'open' &&
-      (database.known === null || database.worker?.state !== 'serving' || asker.busy);
+      (database.known === null || database.worker?.state !== 'serving' || database.attached || asker.busy);
     const position = ask
       ? ((await database.order({ op: 'position' }, asker.lane)) as unknown as Position)
       : database.known;
@@ -92,6 +94,11 @@ export class DatabaseRequests {
       rev: position?.rev ?? 0,
       epoch: position?.epoch ?? 1,
     };
+  }
+
+  async #attach(database: RoutedDatabase, asker: Asker): Promise<object> {
+    const { endpoint, rev, epoch } = await database.attach(asker.lane);
+    return { endpoint, db_path: database.path, rev, epoch };
   }
 
   async #checkpoint(database: RoutedDatabase, request: CheckpointRequest, asker: Asker): Promise<object> {

@@ -13,6 +13,7 @@ import type { Notice, Order, Position } from './worker/link.js';
 import { missingFile } from './worker/position-table.js';
 import type { PoolMember, WorkerPool } from './worker-pool.js';
 import { type WorkerExit, WorkerProcess } from './worker-process.js';
+import { removeWorkerSocket } from './worker-sockets.js';
 
 /** Bytes of a worker's stderr that are kept for the log and for messages. */
 const MAX_LAST_WORDS = 2_000;
@@ -71,10 +72,7 @@ export class RoutedDatabase implements PoolMember {
       answered: (rev) => {
         if (this.known !== null) this.known = { ...this.known, rev };
       },
-      stopWorker: () => {
-        this.#log.warn({ worker: this.#worker?.pid }, 'a batch ran past its deadline; its worker is stopped');
-        this.#worker?.kill();
-      },
+      stopWorker: () => this.#stop(this.#worker),
       lastWords: () => this.#lastWords,
       empty: () => this.#offerPlace(),
     });
@@ -86,6 +84,11 @@ export class RoutedDatabase implements PoolMember {
 
   get worker(): WorkerProcess | null {
     return this.#worker;
+  }
+
+  /** Clients may write without the router hearing of it. */
+  get attached(): boolean {
+    return this.#worker?.attached ?? false;
   }
 
   /** What the path pointed to when last looked at. */
@@ -142,10 +145,21 @@ export class RoutedDatabase implements PoolMember {
     }
   }
 
+  /**
+   * The way to its worker, starting one if there is none. The lane's earlier batches are done when it resolves.
+   * @throws SkylineError `DATABASE_PREPARING`, `DATABASE_CLOSED`
+   */
+  attach(lane: number): Promise<JsonObject> {
+    this.maintenance.refuseUnlessOpen();
+    return this.order({ op: 'listen' }, lane);
+  }
+
   /** Lets the worker go, if there is one. With milliseconds to empty the WAL it may refuse. */
   async closeWorker(timeoutMs = 0): Promise<void> {
     if (this.#starting !== null) await this.#starting.catch(() => undefined);
-    await this.#worker?.leave(timeoutMs);
+    const position = await this.#worker?.leave(timeoutMs);
+    // While it is closed, what a worker saw counts when all of the taking over has succeeded.
+    if (position && this.state !== 'closed') this.known = position;
   }
 
   retire(): void {
@@ -241,6 +255,7 @@ export class RoutedDatabase implements PoolMember {
       {
         notice: (notice) => this.#hear(notice),
         rested: () => this.#offerPlace(),
+        overrun: () => this.#stop(worker),
         stderr: (text) => {
           this.#lastWords = (this.#lastWords + text).slice(-MAX_LAST_WORDS);
         },
@@ -266,6 +281,9 @@ export class RoutedDatabase implements PoolMember {
         // It may just have been made: an exchange before the next request must be noticed, too.
         this.#file.appeared();
         return;
+      case 'used':
+        this.lastUsed = performance.now();
+        return;
       case 'idle':
         if (this.idle) this.retire();
         return;
@@ -279,12 +297,19 @@ export class RoutedDatabase implements PoolMember {
     }
   }
 
+  /** better-sqlite3 cannot interrupt a statement: the process is what can be stopped. */
+  #stop(worker: WorkerProcess | null): void {
+    this.#log.warn({ worker: worker?.pid }, 'a batch ran past its deadline; its worker is stopped');
+    worker?.kill();
+  }
+
   #exited(worker: WorkerProcess, exit: WorkerExit): void {
     if (exit.code === 0) this.#log.debug({ worker: worker.pid }, 'worker left');
     else {
       this.restarts += 1;
       this.#log.warn({ worker: worker.pid, ...exit, stderr: this.#lastWords }, 'worker died');
     }
+    if (worker.attached) removeWorkerSocket(this.#context.config.endpoint, worker.pid);
     if (this.#worker !== worker) return;
     this.#worker = null;
     this.#file.workerEnded(exit.code === 0);

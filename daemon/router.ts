@@ -1,4 +1,4 @@
-import { decodeRequest } from '../protocol/decode-request.js';
+import { decodeRequest, usableId } from '../protocol/decode-request.js';
 import { never, ProtocolError, SkylineError } from '../protocol/errors.js';
 import { decodeText, parseObject } from '../protocol/frame.js';
 import {
@@ -9,7 +9,6 @@ import {
 } from '../protocol/messages.js';
 import type { ByteStream } from '../protocol/transport/node-ipc.js';
 import { VERSION } from '../protocol/transport/this-package.js';
-import { ClientConnection, type Slot } from './client-connection.js';
 import type { Config } from './config.js';
 import type { RoutedDatabase } from './database.js';
 import { type DatabaseRequest, DatabaseRequests } from './database-requests.js';
@@ -17,6 +16,8 @@ import type { Databases } from './databases.js';
 import type { Logger } from './log.js';
 import type { Maintenance } from './maintenance.js';
 import { databaseStatus } from './status.js';
+import { FIRST_ATTACHED_LANE } from './worker/attached-clients.js';
+import { ClientConnection, type Slot } from './worker/client-connection.js';
 import { COUNTED_REPLY, monotonicMs } from './worker/link.js';
 
 /** What this client sends next for the same database has to wait for these: they decide whether it is open. */
@@ -79,7 +80,7 @@ export class Router {
         this.#hooks.activity();
       },
     });
-    this.#nextLane = this.#nextLane === 0xffff_ffff ? 1 : this.#nextLane + 1;
+    this.#nextLane = this.#nextLane === FIRST_ATTACHED_LANE - 1 ? 1 : this.#nextLane + 1;
     this.#connections.add(connection);
     this.#hooks.activity();
   }
@@ -107,9 +108,7 @@ export class Router {
       request = decodeRequest(object);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      const { id } = object;
-      const usable = typeof id === 'string' || (typeof id === 'number' && Number.isSafeInteger(id));
-      connection.answerError(connection.accept(usable ? id : undefined, payload.length), error);
+      connection.answerError(connection.accept(usableId(object), payload.length), error);
       return;
     }
     const slot = connection.accept(request.id, payload.length);
@@ -159,6 +158,7 @@ export class Router {
       case 'ReplaceDatabase':
       case 'Backup':
       case 'Checkpoint':
+      case 'Attach':
         break;
       default:
         never(request);

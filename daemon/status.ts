@@ -13,13 +13,15 @@ export async function databaseStatus(database: RoutedDatabase): Promise<Database
     worker === null ? null : await soon(worker.order({ op: 'stats' }) as unknown as Promise<WorkerStats>);
   const stats = fresh ?? worker?.lastStats;
   if (fresh !== null && worker !== null) worker.lastStats = fresh;
+  const known = database.known ?? { rev: 0, epoch: 1 };
   return {
     db_path: database.path,
     state: database.state,
-    rev: database.known?.rev ?? 0,
-    epoch: database.known?.epoch ?? 1,
+    // Attached clients' batches are the worker's to tell.
+    rev: Math.max(known.rev, fresh?.epoch === known.epoch ? fresh.rev : 0),
+    epoch: known.epoch,
     worker_pid: worker?.pid ?? null,
-    queue_depth: database.depth,
+    queue_depth: Math.max(database.depth, fresh?.queueDepth ?? 0),
     wal_bytes: walBytes(database.path),
     counters: {
       batches: stats?.batches ?? 0,

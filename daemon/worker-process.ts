@@ -10,8 +10,10 @@ import {
   type LinkFrame,
   LinkKind,
   MAX_LINK_FRAME,
+  monotonicMs,
   type Notice,
   type Order,
+  type Position,
   type WorkerOptions,
   type WorkerStats,
 } from './worker/link.js';
@@ -38,6 +40,8 @@ export interface WorkerHooks {
   notice(notice: Notice): void;
   /** Everything it was asked is answered. */
   rested(): void;
+  /** A batch of an attached client runs past its deadline. */
+  overrun(): void;
   exit(exit: WorkerExit): void;
   /** What the worker wrote to stderr: a crash's last words. */
   stderr(text: string): void;
@@ -49,6 +53,8 @@ type WorkerState = 'serving' | 'leaving' | 'gone';
 const WORKER_MAIN = fileURLToPath(new URL('./worker/main.js', import.meta.url));
 /** After this long a worker that was told to leave is killed, in milliseconds. */
 const LEAVE_MS = 10_000;
+/** After an attached client's deadline, for the word that its batch is done; in milliseconds. */
+const OVERRUN_MS = 100;
 
 /** The router's side of one worker process. */
 export class WorkerProcess {
@@ -61,11 +67,15 @@ export class WorkerProcess {
   readonly exited: Promise<WorkerExit>;
   /** Its figures when it was last asked: it cannot tell them while it is busy. */
   lastStats: WorkerStats | undefined;
+  /** It was told to listen for clients of its own. */
+  attached = false;
   #state: WorkerState = 'serving';
   #decided: Promise<void> = Promise.resolve();
   #nextTag = 1;
   /** What the worker has last said to run; 0 for something without a deadline. */
   #running = 0;
+  /** Watches the batch of an attached client that runs now and has a deadline. */
+  #watch: NodeJS.Timeout | undefined;
 
   constructor(options: WorkerOptions, hooks: WorkerHooks) {
     this.#hooks = hooks;
@@ -141,6 +151,7 @@ export class WorkerProcess {
    * @throws SkylineError the worker's, or `WORKER_CRASHED`
    */
   order(order: Order, lane = 0, onEvent?: (payload: Buffer) => void): Promise<JsonObject> {
+    if (order.op === 'listen') this.attached = true;
     return new Promise((resolve, reject) => {
       const tag = this.#expect({
         reply: (payload) => {
@@ -173,20 +184,25 @@ export class WorkerProcess {
   /**
    * Asks the worker to close its file and go; kills it when it does not.
    * @param timeoutMs for emptying the WAL first; 0 leaves that to SQLite's own closing
+   * @returns where the database stood at last; null if it could not tell
    * @throws SkylineError `CHECKPOINT_BUSY`: then it stays, and serves
    */
-  leave(timeoutMs = 0): Promise<void> {
+  leave(timeoutMs = 0): Promise<Position | null> {
     const leaving = this.#leave(timeoutMs);
-    this.#decided = leaving.catch(() => undefined);
+    this.#decided = leaving.then(
+      () => undefined,
+      () => undefined,
+    );
     return leaving;
   }
 
-  async #leave(timeoutMs: number): Promise<void> {
-    if (this.#state === 'gone') return;
+  async #leave(timeoutMs: number): Promise<Position | null> {
+    if (this.#state === 'gone') return null;
     this.#state = 'leaving';
     const timer = setTimeout(() => this.kill(), timeoutMs + LEAVE_MS);
+    let position: Position | null = null;
     try {
-      await this.order({ op: 'close', timeoutMs });
+      position = (await this.order({ op: 'close', timeoutMs })) as unknown as Position;
     } catch (error) {
       if (!(error instanceof SkylineError) || error.code !== 'WORKER_CRASHED') {
         if (timeoutMs === 0) this.kill();
@@ -200,6 +216,7 @@ export class WorkerProcess {
     }
     await this.exited;
     clearTimeout(timer);
+    return position;
   }
 
   /** Ends it at once. SQLite rolls back what was not committed. */
@@ -240,6 +257,7 @@ export class WorkerProcess {
       case LinkKind.Running:
         this.#running = frame.tag;
         waiter?.running?.();
+        this.#watchAttached(frame.tag === 0 ? frame.number : 0);
         break;
       case LinkKind.Event:
         waiter?.event?.(frame.payload);
@@ -256,9 +274,27 @@ export class WorkerProcess {
     }
   }
 
+  /** The queue watches what came through the router; for attached clients' batches this is the only clock that still runs. */
+  #watchAttached(deadline: number): void {
+    clearTimeout(this.#watch);
+    this.#watch = undefined;
+    if (deadline === 0) return;
+    const watch = setTimeout(
+      () => {
+        // What the worker said in the meantime is read before this runs: its news may be that it is done.
+        setImmediate(() => {
+          if (this.#watch === watch) this.#hooks.overrun();
+        });
+      },
+      Math.max(0, deadline - monotonicMs()) + OVERRUN_MS,
+    );
+    this.#watch = watch;
+  }
+
   #ended(exit: WorkerExit): WorkerExit {
     if (this.#state !== 'gone') {
       this.#state = 'gone';
+      this.#watchAttached(0);
       const lost = [...this.#waiters.values()];
       this.#waiters.clear();
       // The hook first: whoever is told of the loss may ask for a new worker.

@@ -12,6 +12,7 @@ import {
 } from './fields.js';
 import type { JsonObject } from './frame.js';
 import type {
+  AttachReply,
   BackupReply,
   CheckpointReply,
   CloseDatabaseReply,
@@ -40,6 +41,7 @@ export type Incoming =
   | { readonly kind: 'reply'; readonly id: RequestId | undefined; readonly body: JsonObject }
   | { readonly kind: 'error'; readonly id: RequestId | undefined; readonly error: SkylineError }
   | { readonly kind: 'progress'; readonly id: RequestId | undefined; readonly event: ProgressEvent }
+  | { readonly kind: 'detached' }
   | { readonly kind: 'unknown' };
 
 /**
@@ -53,6 +55,7 @@ export function decodeIncoming(object: JsonObject): Incoming {
   if (status === 'error') return { kind: 'error', id, error: decodeError(object) };
   if (field(object, 'event') === 'progress')
     return { kind: 'progress', id, event: decodeProgress(object, id) };
+  if (field(object, 'event') === 'detached') return { kind: 'detached' };
   if (typeof field(object, 'event') === 'string') return { kind: 'unknown' };
   throw new ProtocolError('PROTOCOL_ERROR', 'The daemon sent a frame that is neither a reply nor an event.');
 }
@@ -168,6 +171,12 @@ const decoders: ReplyDecoders = {
     log: integer(object, 'log'),
     checkpointed: integer(object, 'checkpointed'),
     busy: flag(object, 'busy'),
+  }),
+  Attach: (object): AttachReply => ({
+    ...ok(object),
+    ...position(object),
+    endpoint: text(object, 'endpoint'),
+    db_path: text(object, 'db_path'),
   }),
   Status: (object): StatusReply => ({
     ...ok(object),

@@ -40,6 +40,11 @@ export function decodeId(object: JsonObject): RequestId | undefined {
   throw unexpected('id', `a whole number or a string of at most ${MAX_ID_LENGTH} characters`, id);
 }
 
+/** The id to answer a request with that is wrong in some other way: undefined unless it is one. */
+export function usableId({ id }: JsonObject): RequestId | undefined {
+  return typeof id === 'string' || (typeof id === 'number' && Number.isSafeInteger(id)) ? id : undefined;
+}
+
 type Decoders = {
   readonly [Type in RequestType]: (
     object: JsonObject,
@@ -68,6 +73,7 @@ const decoders: Decoders = {
     ...decodeDb(object),
     ...optional(object, 'mode', oneOf(['passive', 'full', 'restart', 'truncate'])),
   }),
+  Attach: decodeDb,
   Status: decodeDb,
   Shutdown: () => ({}),
 };

@@ -114,6 +114,10 @@ export interface CheckpointRequest extends DatabaseRequest {
   readonly type: 'Checkpoint';
   readonly mode?: CheckpointMode;
 }
+/** Asks for the way to the database's worker: one hop less. */
+export interface AttachRequest extends DatabaseRequest {
+  readonly type: 'Attach';
+}
 export interface StatusRequest extends DatabaseRequest {
   readonly type: 'Status';
 }
@@ -131,6 +135,7 @@ export type Request =
   | ReplaceDatabaseRequest
   | BackupRequest
   | CheckpointRequest
+  | AttachRequest
   | StatusRequest
   | ShutdownRequest;
 
@@ -222,6 +227,13 @@ export interface CheckpointReply extends ReplyBase {
   /** True when a reader or a writer kept the checkpoint from finishing. */
   readonly busy: boolean;
 }
+export interface AttachReply extends ReplyBase {
+  /** The worker's own socket: it takes this database's `ExecBatch`, `Ping` and `Checkpoint`. */
+  readonly endpoint: string;
+  readonly db_path: string;
+  readonly rev: number;
+  readonly epoch: number;
+}
 export interface DatabaseStatus {
   readonly db_path: string;
   readonly state: DatabaseState;
@@ -275,6 +287,7 @@ export interface ReplyOf {
   ReplaceDatabase: ReplaceDatabaseReply;
   Backup: BackupReply;
   Checkpoint: CheckpointReply;
+  Attach: AttachReply;
   Status: StatusReply;
   Shutdown: ShutdownReply;
 }
@@ -287,6 +300,14 @@ export interface ProgressEvent {
   readonly id?: RequestId;
   readonly pages_done: number;
   readonly pages_total: number;
+}
+
+/**
+ * A worker's last frame to a client that is attached to it: what has no answer by now was not executed, and belongs to the
+ * daemon's endpoint. Without this frame before the end, the worker died.
+ */
+export interface DetachedEvent {
+  readonly event: 'detached';
 }
 
 // ── Errors ──────────────────────────────────────────────────────────────────────────────────────────────────

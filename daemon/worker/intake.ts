@@ -1,6 +1,6 @@
 import { decodeExecBatch } from '../../protocol/decode-request.js';
-import { decodeText, parseObject } from '../../protocol/frame.js';
-import type { Limits, RequestId } from '../../protocol/messages.js';
+import { decodeText, type JsonObject, parseObject } from '../../protocol/frame.js';
+import type { ErrorReply, Limits, RequestId } from '../../protocol/messages.js';
 import { FrameText } from '../../protocol/values.js';
 import { type CheckedBatch, Guard } from './batch.js';
 import { isGroupable } from './execute.js';
@@ -11,20 +11,36 @@ import type { Order } from './link.js';
 export interface BatchJob {
   readonly kind: 'batch';
   readonly lane: number;
+  /** The router's number for it; 0 when it came from an attached client. */
   readonly tag: number;
-  readonly payload: Buffer;
+  /** The frame's bytes, or what they say if somebody has looked already. */
+  readonly frame: Buffer | ParsedFrame;
+  readonly bytes: number;
   /** On the machine's monotonic clock; 0 for none. */
   readonly deadline: number;
   /** On performance.now()'s clock. */
   readonly received: number;
+  /** @param rev where the database stands right after it */
+  settle(reply: Buffer, rev: number): void;
 }
 
-/** An order of the router. */
+/** A client's frame whose JSON has been parsed. */
+export interface ParsedFrame {
+  readonly text: string;
+  readonly object: JsonObject;
+}
+
+/** What became of an order. */
+export type OrderAnswer = { readonly ok: JsonObject } | { readonly error: ErrorReply };
+
+/** Something else to do: for the router, or for a client. */
 export interface OrderJob {
   readonly kind: 'order';
   readonly lane: number;
-  readonly tag: number;
   readonly order: Order;
+  settle(answer: OrderAnswer, rev: number): void;
+  /** A frame for the client, before the answer. */
+  event(payload: Buffer): void;
 }
 
 export type Job = BatchJob | OrderJob;
@@ -74,7 +90,7 @@ export class Intake {
         break;
       }
       group.push(prepared);
-      bytes += prepared.job.payload.length;
+      bytes += prepared.job.bytes;
       if (alone || bytes > GROUP_BYTES || group.length >= GROUP_BATCHES) break;
       job = this.lanes.next(all);
     }
@@ -85,9 +101,8 @@ export class Intake {
   #prepare(job: BatchJob): Prepared {
     let id: RequestId | undefined;
     try {
-      const text = decodeText(job.payload);
-      const object = parseObject(text);
-      // The router has checked that it is one.
+      const { text, object } = Buffer.isBuffer(job.frame) ? parse(job.frame) : job.frame;
+      // It was checked where it arrived.
       id = object.id as RequestId | undefined;
       const request = decodeExecBatch(object, this.#limits);
       return { job, id, batch: this.#guard.check(request, new FrameText(text)), refusal: null };
@@ -95,4 +110,10 @@ export class Intake {
       return { job, id, batch: null, refusal: error };
     }
   }
+}
+
+/** @throws ProtocolError `PROTOCOL_ERROR` */
+function parse(payload: Buffer): ParsedFrame {
+  const text = decodeText(payload);
+  return { text, object: parseObject(text) };
 }

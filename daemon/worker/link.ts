@@ -31,7 +31,10 @@ export const LinkKind = {
   LaneClosed: 6,
   /** router → worker: `number` bytes of replies have left for this lane's client. */
   Drained: 7,
-  /** worker → router: of those that were started, the statements of `tag` run now; 0 for one without a deadline. */
+  /**
+   * worker → router: of those that were started, the statements of `tag` run now, until `number` at the latest. Tag 0 is an
+   * attached client's batch; with number 0, one without a deadline, whoever's.
+   */
   Running: 8,
 } as const;
 export type LinkKind = (typeof LinkKind)[keyof typeof LinkKind];
@@ -119,7 +122,9 @@ export type Order =
   | { readonly op: 'position' }
   | { readonly op: 'stats' }
   | { readonly op: 'checkpoint'; readonly mode: CheckpointMode }
-  /** Finish the queue, then bring the whole WAL into the main file. */
+  /** Listen for clients of its own; where, and where the database stands. */
+  | { readonly op: 'listen' }
+  /** Finish the queue, send attached clients to the router, then bring the whole WAL into the main file. */
   | { readonly op: 'prepare'; readonly timeoutMs: number }
   /** Finish the queue, empty the WAL if there are milliseconds for it, close the file, and leave. */
   | { readonly op: 'close'; readonly timeoutMs: number }
@@ -148,6 +153,8 @@ export type Notice =
   | { readonly event: 'ready' }
   /** Opened, or its identity or epoch has changed. */
   | { readonly event: 'opened'; readonly position: Position }
+  /** Attached clients have used the database. Said once a second at most. */
+  | { readonly event: 'used' }
   /** Nothing to do for the idle time: it leaves when the router says `close`. */
   | { readonly event: 'idle' }
   | {
@@ -165,6 +172,8 @@ export interface WorkerStats {
   readonly checkpoints: number;
   readonly queueDepth: number;
   readonly walBytes: number;
+  readonly rev: number;
+  readonly epoch: number;
   readonly latencyUs: {
     readonly p50: number;
     readonly p99: number;

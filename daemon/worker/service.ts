@@ -1,11 +1,12 @@
-import { messageOf, never, SkylineError, toErrorReply } from '../../protocol/errors.js';
+import { messageOf, toErrorReply } from '../../protocol/errors.js';
 import type { JsonObject } from '../../protocol/frame.js';
 import type { RequestId } from '../../protocol/messages.js';
+import { AttachedClients } from './attached-clients.js';
 import type { CheckedBatch } from './batch.js';
 import { walBytes } from './checkpoint.js';
 import { Copies } from './copies.js';
 import type { Outcome } from './execute.js';
-import { type BatchJob, Intake, type Job, type OrderJob, type Prepared } from './intake.js';
+import { type BatchJob, Intake, type Job, type OrderAnswer, type OrderJob, type Prepared } from './intake.js';
 import {
   COUNTED_REPLY,
   type LinkFrame,
@@ -17,16 +18,18 @@ import {
   type WorkerStats,
 } from './link.js';
 import { Metrics } from './metrics.js';
+import { obey } from './orders.js';
 import { Rest } from './rest.js';
 import { ServedDatabase } from './served-database.js';
-import { fromSqlite } from './sqlite-errors.js';
-import { reopen, swapIn } from './take-over.js';
+
+/** Milliseconds between two words to the router that attached clients are at work. */
+const USED_MS = 1_000;
 
 type Executable = Prepared & { readonly batch: CheckedBatch };
 
 /**
- * Serves one database: takes what the router sends, one thing at a time, and answers. The queue, its order and the
- * answers are here; what a batch does is ServedDatabase's.
+ * Serves one database: takes what the router and attached clients send, one thing at a time, and answers. The queue, its
+ * order and the answers are here; what a batch does is ServedDatabase's, what else can be asked is in orders.ts.
  */
 export class DatabaseService {
   readonly #options: WorkerOptions;
@@ -38,9 +41,12 @@ export class DatabaseService {
   readonly #metrics = new Metrics();
   readonly #rest: Rest;
   readonly #copies = new Copies();
+  readonly #clients: AttachedClients;
   #running = false;
-  /** The batch with a deadline that runs; 0 for none. */
-  #watched = 0;
+  /** The router has been told of a deadline that may have no meaning any more. */
+  #watched = false;
+  /** When the router has last heard that attached clients are at work, on performance.now()'s clock. */
+  #usedAt = Number.NEGATIVE_INFINITY;
   /** The file is closed for good: the process leaves when its last answer is out. */
   #closed = false;
 
@@ -49,6 +55,7 @@ export class DatabaseService {
     this.#outlet = outlet;
     this.#intake = new Intake(options.limits);
     this.#database = new ServedDatabase(options, (position) => this.#notice({ event: 'opened', position }));
+    this.#clients = new AttachedClients(options, this.#intake.lanes, () => void this.#pump());
     this.#rest = new Rest(options.idleTimeoutMs, {
       settle: () => {
         if (!this.#running) this.#quiet(true);
@@ -61,25 +68,12 @@ export class DatabaseService {
 
   /** Takes one frame from the router. */
   receive(frame: LinkFrame): void {
-    const received = performance.now();
     switch (frame.kind) {
       case LinkKind.Request:
-        this.#intake.lanes.push({
-          kind: 'batch',
-          lane: frame.lane,
-          tag: frame.tag,
-          payload: frame.payload,
-          deadline: frame.number,
-          received,
-        });
+        this.#accept(this.#routedBatch(frame));
         break;
       case LinkKind.Order:
-        this.#accept({
-          kind: 'order',
-          lane: frame.lane,
-          tag: frame.tag,
-          order: JSON.parse(frame.payload.toString('utf8')) as Order,
-        });
+        this.#accept(this.#routedOrder(frame));
         break;
       case LinkKind.LaneClosed:
         this.#intake.lanes.close(frame.lane);
@@ -95,14 +89,48 @@ export class DatabaseService {
 
   /** The router has gone: leave the file as it is and go. Nothing runs now, since all work is synchronous. */
   abandon(): void {
+    this.#clients.detach();
     this.#database.close();
     this.#copies.discard();
   }
 
-  #accept(job: OrderJob): void {
-    if (job.lane > 0) this.#intake.lanes.push(job);
-    else if (job.order.op === 'stats') this.#answer(job.tag, 0, { ok: this.#stats() });
-    else this.#finals.push(job);
+  #routedBatch({ tag, lane, number, payload }: LinkFrame): BatchJob {
+    return {
+      kind: 'batch',
+      lane,
+      tag,
+      frame: payload,
+      bytes: payload.length,
+      deadline: number,
+      received: performance.now(),
+      settle: (reply, rev) => this.#outlet.send(LinkKind.Reply, tag, lane, rev, reply),
+    };
+  }
+
+  #routedOrder({ tag, lane, payload }: LinkFrame): OrderJob {
+    return {
+      kind: 'order',
+      lane,
+      order: JSON.parse(payload.toString('utf8')) as Order,
+      settle: (answer, rev) =>
+        this.#outlet.send(LinkKind.Reply, tag, lane, rev, Buffer.from(JSON.stringify(answer))),
+      event: (event) => this.#outlet.send(LinkKind.Event, tag, lane, 0, event),
+    };
+  }
+
+  #accept(job: Job): void {
+    if (job.lane > 0) {
+      this.#intake.lanes.push(job);
+      return;
+    }
+    if (job.kind === 'batch') return;
+    if (job.order.op === 'stats') {
+      job.settle({ ok: { ...this.#stats() } }, 0);
+      return;
+    }
+    // From here on only the router decides whether the database is open: attached clients have to ask it.
+    if (job.order.op === 'prepare' || job.order.op === 'close') this.#clients.detach();
+    this.#finals.push(job);
   }
 
   /** Works until nothing can run. Only one pump runs at a time: one database, one writer. */
@@ -147,6 +175,7 @@ export class DatabaseService {
       }
       rest = rest.slice(outcomes.length);
     }
+    if (this.#watched) void this.#beginning(undefined);
   }
 
   /** @returns the outcomes of the first ones, at least one */
@@ -159,11 +188,19 @@ export class DatabaseService {
     return first === undefined ? [] : [await this.#database.execute(first, begin)];
   }
 
-  /** Tells the router what is in hand from now on. */
+  /** Tells the router what of it is in hand from now on, and that attached clients are at work. */
   #announce(group: readonly Executable[]): void {
-    const tags = Buffer.allocUnsafe(4 * group.length);
-    for (const [index, { job }] of group.entries()) tags.writeUInt32LE(job.tag, 4 * index);
-    this.#outlet.send(LinkKind.Started, 0, 0, 0, tags);
+    const routed = group.filter(({ job }) => job.tag > 0);
+    if (routed.length > 0) {
+      const tags = Buffer.allocUnsafe(4 * routed.length);
+      for (const [index, { job }] of routed.entries()) tags.writeUInt32LE(job.tag, 4 * index);
+      this.#outlet.send(LinkKind.Started, 0, 0, 0, tags);
+    }
+    if (routed.length === group.length) return;
+    const now = performance.now();
+    if (now - this.#usedAt < USED_MS) return;
+    this.#usedAt = now;
+    this.#notice({ event: 'used' });
   }
 
   /**
@@ -171,10 +208,10 @@ export class DatabaseService {
    * @returns until it can know; undefined when it can already
    */
   #beginning(job: BatchJob | undefined): Promise<void> | undefined {
-    const tag = job === undefined || job.deadline === 0 ? 0 : job.tag;
-    if (tag === 0 && this.#watched === 0) return undefined;
-    this.#watched = tag;
-    this.#outlet.send(LinkKind.Running, tag, 0, job?.deadline ?? 0);
+    const deadline = job?.deadline ?? 0;
+    if (deadline === 0 && !this.#watched) return undefined;
+    this.#watched = deadline > 0;
+    this.#outlet.send(LinkKind.Running, this.#watched ? (job?.tag ?? 0) : 0, 0, deadline);
     return this.#outlet.flushed();
   }
 
@@ -186,84 +223,44 @@ export class DatabaseService {
     const failed = 'error' in outcome;
     const payload = Buffer.from(failed ? JSON.stringify(this.#failure(outcome.error, id)) : outcome.reply);
     if (payload.length >= COUNTED_REPLY) this.#intake.lanes.sent(job.lane, payload.length);
-    this.#outlet.send(LinkKind.Reply, job.tag, job.lane, outcome.rev, payload);
+    job.settle(payload, outcome.rev);
     this.#metrics.answered(job.received, failed);
   }
 
   async #runOrder(job: OrderJob): Promise<void> {
-    if (job.order.op === 'backup') {
-      this.#copies.follow(this.#backup(job, job.order));
-      return;
+    const work = this.#answerOrder(job);
+    // Everything sent before a backup is in it; what comes after need not wait for it.
+    if (job.order.op === 'backup') this.#copies.follow(work);
+    else await work;
+    if (this.#closed) {
+      await this.#clients.gone();
+      this.#outlet.leave();
     }
-    try {
-      this.#answer(job.tag, job.lane, { ok: await this.#obey(job.order, job) });
-    } catch (error) {
-      this.#answer(job.tag, job.lane, { error: this.#failure(error, undefined) });
-    }
-    if (job.order.op === 'close' && this.#closed) this.#outlet.leave();
   }
 
-  async #obey(order: Exclude<Order, { op: 'backup' }>, job: OrderJob): Promise<JsonObject> {
-    const database = this.#database;
-    switch (order.op) {
-      case 'serve':
-        throw new SkylineError('INTERNAL', 'This worker serves a database already.');
-      case 'stats':
-        return { ...this.#stats() };
-      case 'position':
-        await database.open();
-        return { ...database.position };
-      case 'checkpoint': {
-        await database.file();
-        return { ...database.checkpoint(order.mode) };
-      }
-      case 'prepare':
-        await database.checkpointAll(order.timeoutMs);
-        return { ...database.position };
-      case 'close': {
-        await this.#copies.settled();
-        if (order.timeoutMs > 0) await database.checkpointAll(order.timeoutMs);
-        const { position } = database;
-        database.close();
+  /** Never rejects. */
+  async #answerOrder(job: OrderJob): Promise<void> {
+    let answer: OrderAnswer;
+    try {
+      answer = { ok: await this.#obey(job) };
+      if (job.order.op === 'close') {
         this.#closed = true;
         this.#rest.end();
-        return { ...position };
       }
-      case 'reopen':
-        return { ...(await reopen(database, this.#options.known, order)) };
-      case 'stage':
-        await this.#copies.stage(order, (event) => this.#event(job, event));
-        return {};
-      case 'swap':
-        return { ...(await swapIn(database, this.#options, order)) };
-      default:
-        return never(order);
-    }
-  }
-
-  /** Everything sent before it is in it; what comes after need not wait for it. */
-  async #backup(job: OrderJob, order: Extract<Order, { op: 'backup' }>): Promise<void> {
-    try {
-      const { handle } = (await this.#database.file()).connection;
-      const done = await this.#copies.backup(handle, order, (event) => this.#event(job, event));
-      this.#answer(job.tag, job.lane, { ok: done });
     } catch (error) {
-      this.#answer(job.tag, job.lane, { error: this.#failure(fromSqlite(error, order.to), undefined) });
+      answer = { error: this.#failure(error, undefined) };
     }
+    job.settle(answer, this.#database.position.rev);
   }
 
-  #event(job: OrderJob, event: string): void {
-    this.#outlet.send(LinkKind.Event, job.tag, job.lane, 0, Buffer.from(event));
-  }
-
-  #answer(tag: number, lane: number, answer: { ok: unknown } | { error: unknown }): void {
-    this.#outlet.send(
-      LinkKind.Reply,
-      tag,
-      lane,
-      this.#database.position.rev,
-      Buffer.from(JSON.stringify(answer)),
-    );
+  #obey(job: OrderJob): Promise<JsonObject> {
+    return obey(job.order, job, {
+      options: this.#options,
+      database: this.#database,
+      copies: this.#copies,
+      clients: this.#clients,
+      stats: () => this.#stats(),
+    });
   }
 
   #failure(error: unknown, id: RequestId | undefined) {
@@ -298,6 +295,8 @@ export class DatabaseService {
       checkpoints: this.#database.checkpoints,
       queueDepth: this.#intake.lanes.size + (this.#running ? 1 : 0),
       walBytes: walBytes(this.#options.path),
+      rev: this.#database.position.rev,
+      epoch: this.#database.position.epoch,
     };
   }
 }

@@ -46,7 +46,7 @@ function newIpc() {
 
 /**
  * Listens at a Unix socket path or a Windows pipe. The path must be free: removing a dead socket is the caller's
- * decision, who holds the lock that makes it safe.
+ * decision, who holds the lock that makes it safe. The socket is its owner's alone (0600).
  * @throws the system's error, such as EADDRINUSE or EACCES
  */
 export function serve(endpoint: string, onConnection: (stream: ByteStream) => void): Promise<Listener> {
@@ -71,7 +71,13 @@ export function serve(endpoint: string, onConnection: (stream: ByteStream) => vo
       onConnection({ socket, onData: (handler) => handlers.set(socket, handler) });
     });
     ipc.server.on('data', (chunk: Buffer, socket: Socket) => handlers.get(socket)?.(chunk));
-    ipc.server.start();
+    // Binding happens in this call: the socket is never open to others, not even for the moment before chmod.
+    const before = process.umask(0o177);
+    try {
+      ipc.server.start();
+    } finally {
+      process.umask(before);
+    }
   });
 }
 

@@ -212,9 +212,12 @@ describe('when the daemon dies', () => {
     await ground.daemon();
     const client = await connected();
     const db = client.database(ground.file('x.db'));
+    await db.exec('CREATE TABLE t (a)');
     const waiting = failure(db.exec(ENDLESS, [], { timeoutMs: 500 }));
+    const unsent = failure(client.database(ground.file('y.db')).exec('CREATE TABLE t (a)'));
     client.close();
     client.close();
+    expect(await unsent).toMatchObject({ code: 'ABORTED', outcome: 'not_applied' });
     expect(await waiting).toMatchObject({ code: 'CONNECTION_LOST', outcome: 'unknown' });
     expect(await failure(db.exec('SELECT 1'))).toMatchObject({
       code: 'ABORTED',

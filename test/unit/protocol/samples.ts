@@ -21,6 +21,7 @@ export const requests: { readonly [Type in RequestType]: { readonly [name: strin
   ReplaceDatabase: { db: 'x.db', from: 'new.db', timeout_ms: 5000 },
   Backup: { db: 'x.db', to: 'copy.db', overwrite: false },
   Checkpoint: { db: 'x.db', mode: 'truncate' },
+  Attach: { db: 'x.db' },
   Status: { db: 'x.db' },
   Shutdown: {},
 };
@@ -93,6 +94,7 @@ export const replies: ReplyOf = {
   ReplaceDatabase: { status: 'ok', replaced: true, rev: 1, epoch: 2, backup: '/d/x.db.old' },
   Backup: { status: 'ok', pages: 3, bytes: 12288 },
   Checkpoint: { status: 'ok', log: 4, checkpointed: 4, busy: false },
+  Attach: { status: 'ok', endpoint: '/tmp/skylinedb-1/v1.sock.w8', db_path: '/d/x.db', rev: 4, epoch: 1 },
   Status: {
     status: 'ok',
     version: '0.1.0',

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
-import { toErrorReply } from '../protocol/errors.js';
-import { FrameDecoder, HEADER_BYTES } from '../protocol/frame.js';
-import type { Limits, RequestId } from '../protocol/messages.js';
-import type { ByteStream } from '../protocol/transport/node-ipc.js';
+import { toErrorReply } from '../../protocol/errors.js';
+import { FrameDecoder, HEADER_BYTES } from '../../protocol/frame.js';
+import type { Limits, RequestId } from '../../protocol/messages.js';
+import type { ByteStream } from '../../protocol/transport/node-ipc.js';
 
 /** The place of one request's answer. Requests without an id are answered in the order in which they came. */
 export interface Slot {
@@ -47,6 +47,7 @@ export class ClientConnection {
   #emptied = true;
   /** The daemon leaves: nothing more is taken. */
   #finishing = false;
+  #last: Buffer | null = null;
   #closed = false;
   /** The stream cannot be understood any more: the last frame to send. */
   #fatal: Buffer | null = null;
@@ -117,9 +118,14 @@ export class ClientConnection {
     this.answerJson(slot, toErrorReply(error, slot.id));
   }
 
-  /** Ends the connection when everything that was accepted is answered. */
-  finish(): void {
+  /**
+   * Takes nothing more, and ends the connection when everything that was accepted is answered.
+   * @param last a frame to send then
+   */
+  finish(last: Buffer | null = null): void {
+    if (this.#finishing) return;
     this.#finishing = true;
+    this.#last = last;
     this.#endWhenDone();
   }
 
@@ -207,7 +213,10 @@ export class ClientConnection {
     if (this.#fatal !== null) {
       this.#write(this.#fatal, undefined);
       this.#stop();
-    } else if (this.#finishing || (this.#ended && this.#emptied)) this.#stop();
+    } else if (this.#finishing || (this.#ended && this.#emptied)) {
+      if (this.#last !== null && !this.#socket.writableEnded) this.#write(this.#last, undefined);
+      this.#stop();
+    }
   }
 
   /** Everything is answered: our side ends. What the client still sends is thrown away. */

@@ -1,0 +1,334 @@
+import { randomUUID } from 'node:crypto';
+import { decodeReply } from '../protocol/decode-reply.js';
+import { SkylineError } from '../protocol/errors.js';
+import type { JsonObject } from '../protocol/frame.js';
+import type { ExecBatchRequest } from '../protocol/messages.js';
+import { aborted, type Connection, connectionLost, noAnswer } from './connection.js';
+
+/** A batch without what the route adds to it. */
+export type BatchBody = Omit<ExecBatchRequest, 'type' | 'id' | 'session' | 'seq' | 'acked' | 'session_epoch'>;
+
+/** What a route needs of its client. */
+export interface RouteHooks {
+  /** The connection to the daemon, made (and the daemon started) if need be. */
+  router(): Promise<Connection>;
+  /** A connection to a worker's own socket. */
+  worker(endpoint: string): Promise<Connection>;
+  /** Whether batches may go to the worker directly. */
+  readonly direct: boolean;
+  /** Whether each batch is numbered, so that it can be sent again. */
+  readonly exactlyOnce: boolean;
+}
+
+/** A batch whose answer the caller waits for. */
+interface Pending {
+  readonly body: BatchBody;
+  /** Its number in the session. */
+  seq: number;
+  /** On performance.now()'s clock. */
+  readonly deadline: number;
+  /** It is sent, and has no answer yet. */
+  inFlight: boolean;
+  /** It was sent on a way that ended before the answer. */
+  perhapsApplied: boolean;
+  /** Times that it was sent again. */
+  repeats: number;
+  /** Settles with it. */
+  answer: Promise<unknown>;
+  resolve(body: JsonObject): void;
+  reject(error: unknown): void;
+}
+
+/** The daemon answers by `timeoutMs`; this much later its silence is an answer too. */
+const ANSWER_GRACE_MS = 5_000;
+/** Milliseconds until a worker that could not be reached directly is tried again. */
+const DIRECT_AGAIN_MS = 1_000;
+/** Daemons that end so often while one batch waits have another problem. */
+const MAX_REPEATS = 20;
+
+/**
+ * One database's batches on their way: in order, each applied once. The first go through the router; then the route asks it
+ * for the worker's own socket and stays there until that ends. Whatever ends (a worker that leaves or is killed, a daemon
+ * that is killed or restarted), the batches without an answer are sent again on the next way, in their order and under
+ * their numbers, by which the daemon knows those that it has applied already.
+ */
+export class Route {
+  readonly #db: string;
+  readonly #hooks: RouteHooks;
+  /** Without an answer, in the order of their numbers. */
+  readonly #outstanding = new Set<Pending>();
+  /** Of those, the ones that wait for a way, in order. */
+  #unsent: Pending[] = [];
+  /** Of those, the ones that are sent. */
+  #inFlight = 0;
+  /** Where batches go now; null while the next way is looked for. */
+  #way: Connection | null = null;
+  #isDirect = false;
+  #opening = false;
+  /** When the worker may be looked for, on performance.now()'s clock. The first batch needs no way of its own. */
+  #directAt = Number.POSITIVE_INFINITY;
+  #session: string = randomUUID();
+  /** The epoch in which the session began, once an answer has told it. */
+  #epoch: number | undefined;
+  #lastSeq = 0;
+  #closedBy: SkylineError | null = null;
+
+  constructor(db: string, hooks: RouteHooks) {
+    this.#db = db;
+    this.#hooks = hooks;
+  }
+
+  /** Whether batches go to the worker without the router in between. */
+  get isDirect(): boolean {
+    return this.#isDirect && this.#way?.open === true;
+  }
+
+  /**
+   * Sends a batch behind those before it.
+   * @param options.timeoutMs milliseconds that the daemon has for it
+   * @throws SkylineError the daemon's; `ABORTED`, `TIMEOUT`, `CONNECTION_LOST` say in `outcome` what is known
+   */
+  submit(
+    body: BatchBody,
+    options: { signal?: AbortSignal | undefined; timeoutMs?: number | undefined } = {},
+  ): Promise<JsonObject> {
+    const { signal, timeoutMs } = options;
+    if (this.#closedBy !== null) return Promise.reject(this.#closedBy);
+    if (signal?.aborted === true) return Promise.reject(aborted('not_applied', signal.reason));
+    this.#lastSeq += 1;
+    const { promise, resolve, reject } = withResolvers<JsonObject>();
+    const pending: Pending = {
+      body,
+      seq: this.#lastSeq,
+      deadline: timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs,
+      inFlight: false,
+      perhapsApplied: false,
+      repeats: 0,
+      answer: promise,
+      resolve,
+      reject,
+    };
+    if (signal !== undefined || timeoutMs !== undefined) this.#bound(pending, signal, timeoutMs);
+    this.#outstanding.add(pending);
+    this.#considerDirect();
+    if (this.#way?.open === true && this.#unsent.length === 0) this.#send(pending, this.#way);
+    else {
+      this.#unsent.push(pending);
+      this.#flush();
+    }
+    return promise;
+  }
+
+  /** Resolves when all batches that were sent before have an answer. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([...this.#outstanding].map(({ answer }) => answer));
+  }
+
+  /**
+   * Ends the way; batches without an answer are rejected. Idempotent.
+   * @param cause for what was never sent
+   */
+  close(cause: SkylineError): void {
+    if (this.#closedBy !== null) return;
+    this.#closedBy = cause;
+    if (this.#isDirect) this.#way?.close(cause);
+    const lost = connectionLost('this client closed it');
+    for (const pending of this.#outstanding)
+      this.#fail(pending, outcomeOf(pending) === 'unknown' ? lost : cause);
+    this.#unsent = [];
+  }
+
+  /** Watches the caller's signal and its patience. Whatever ends first takes the others along. */
+  #bound(pending: Pending, signal: AbortSignal | undefined, timeoutMs: number | undefined): void {
+    const { resolve, reject } = pending;
+    const timer =
+      timeoutMs === undefined
+        ? undefined
+        : setTimeout(
+            () => this.#giveUp(pending, noAnswer(timeoutMs, outcomeOf(pending))),
+            timeoutMs + ANSWER_GRACE_MS,
+          );
+    const onAbort = () => this.#giveUp(pending, aborted(outcomeOf(pending), signal?.reason));
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    };
+    pending.resolve = (body) => {
+      done();
+      resolve(body);
+    };
+    pending.reject = (error) => {
+      done();
+      reject(error);
+    };
+  }
+
+  #giveUp(pending: Pending, error: SkylineError): void {
+    this.#unsent = this.#unsent.filter((one) => one !== pending);
+    this.#fail(pending, error);
+  }
+
+  #fail(pending: Pending, error: unknown): void {
+    if (this.#outstanding.delete(pending)) pending.reject(error);
+  }
+
+  /** Leaves the router's way for the worker's: what comes next waits until all that went the long way is answered. */
+  #considerDirect(): void {
+    if (this.#isDirect || this.#way === null || performance.now() < this.#directAt) return;
+    this.#way = null;
+  }
+
+  #send(pending: Pending, way: Connection): void {
+    const { body, seq } = pending;
+    const late = pending.perhapsApplied && performance.now() > pending.deadline;
+    const numbers = this.#hooks.exactlyOnce
+      ? {
+          session: this.#session,
+          seq,
+          acked: this.#acked(),
+          ...(this.#epoch === undefined ? {} : { session_epoch: this.#epoch }),
+          // Its time is over: what became of it is all that is asked.
+          ...(late ? { only_replay: true } : {}),
+        }
+      : {};
+    this.#inFlight += 1;
+    pending.inFlight = true;
+    way.post(
+      { type: 'ExecBatch', db: this.#db, ...numbers, ...body },
+      {
+        resolve: (reply) => {
+          this.#inFlight -= 1;
+          this.#answered(pending, reply);
+        },
+        reject: (error) => {
+          this.#inFlight -= 1;
+          pending.inFlight = false;
+          this.#refused(pending, error, way);
+        },
+      },
+    );
+  }
+
+  /** Up to which number every answer has arrived. */
+  #acked(): number {
+    const [first] = this.#outstanding;
+    return (first?.seq ?? 1) - 1;
+  }
+
+  #answered(pending: Pending, reply: JsonObject): void {
+    if (typeof reply.epoch === 'number') this.#epoch ??= reply.epoch;
+    if (this.#directAt === Number.POSITIVE_INFINITY && this.#hooks.direct) this.#directAt = 0;
+    if (this.#outstanding.delete(pending)) pending.resolve(reply);
+    this.#flush();
+  }
+
+  #refused(pending: Pending, error: unknown, way: Connection): void {
+    if (this.#outstanding.has(pending)) {
+      if (this.#repeatable(pending, error)) {
+        pending.repeats += 1;
+        if (this.#way === way) this.#way = null;
+        this.#unsent.push(pending);
+      } else this.#fail(pending, explain(pending, error));
+    }
+    this.#flush();
+  }
+
+  /** Whether a batch without a final answer may be sent again, and how. */
+  #repeatable(pending: Pending, error: unknown): boolean {
+    if (!(error instanceof SkylineError) || this.#closedBy !== null || pending.repeats >= MAX_REPEATS)
+      return false;
+    switch (error.code) {
+      case 'SHUTTING_DOWN':
+        return true;
+      case 'CONNECTION_LOST':
+        if (error.outcome === 'not_applied') return true;
+        pending.perhapsApplied = true;
+        // The worker was killed, perhaps by what it had in hand: the router counts that, and tells why.
+        if (this.#isDirect) this.#directAt = performance.now() + DIRECT_AGAIN_MS;
+        return this.#hooks.exactlyOnce;
+      case 'SESSION_CONFLICT':
+        // The database was replaced since the session began. What was never in hand may begin a new one.
+        this.#session = randomUUID();
+        this.#epoch = undefined;
+        return !pending.perhapsApplied;
+      default:
+        return false;
+    }
+  }
+
+  /** Sends what waits, when there is a way and nothing is left on another one. */
+  #flush(): void {
+    if (this.#opening || this.#unsent.length === 0 || this.#closedBy !== null) return;
+    if (this.#way?.open === true) {
+      const way = this.#way;
+      for (const pending of this.#unsent.splice(0)) this.#send(pending, way);
+    } else if (this.#inFlight === 0) {
+      this.#unsent.sort((one, other) => one.seq - other.seq);
+      this.#opening = true;
+      void this.#open();
+    }
+  }
+
+  /** Never rejects: who waits gets the error. */
+  async #open(): Promise<void> {
+    try {
+      const router = await this.#hooks.router();
+      const worker = performance.now() >= this.#directAt ? await this.#attach(router) : null;
+      this.#isDirect = worker !== null;
+      this.#way = worker ?? router;
+    } catch (error) {
+      for (const pending of this.#unsent.splice(0)) {
+        const lost = connectionLost('no daemon can be reached to ask what became of it', error);
+        this.#fail(pending, pending.perhapsApplied ? lost : error);
+      }
+    } finally {
+      this.#opening = false;
+    }
+    if (this.#closedBy !== null && this.#isDirect) this.#way?.close(this.#closedBy);
+    this.#flush();
+  }
+
+  /** @returns null when the router's way is the one to take */
+  async #attach(router: Connection): Promise<Connection | null> {
+    try {
+      const reply = await router.request({ type: 'Attach', db: this.#db });
+      const { endpoint } = decodeReply('Attach', reply);
+      return await this.#hooks.worker(endpoint);
+    } catch (error) {
+      // An older daemon does not know it, and a folder with a long name has no room for it: that will not change.
+      const never = error instanceof SkylineError && error.code === 'INVALID_REQUEST';
+      this.#directAt = never ? Number.MAX_VALUE : performance.now() + DIRECT_AGAIN_MS;
+      return null;
+    }
+  }
+}
+
+function outcomeOf({ inFlight, perhapsApplied }: Pending): 'not_applied' | 'unknown' {
+  return inFlight || perhapsApplied ? 'unknown' : 'not_applied';
+}
+
+/** What the daemon refuses now may have been applied when it was sent before. */
+function explain({ perhapsApplied }: Pending, error: unknown): unknown {
+  if (!perhapsApplied || !(error instanceof SkylineError) || error.code !== 'SESSION_CONFLICT') return error;
+  return new SkylineError(
+    'SESSION_CONFLICT',
+    `The database was replaced while the batch was on its way: whether the old one had applied it is unknown, the new one has not. ${error.message}`,
+    { outcome: 'unknown', retryable: false, details: error.details, cause: error },
+  );
+}
+
+/** Promise.withResolvers, which Node has from 22 on. */
+function withResolvers<T>(): {
+  promise: Promise<T>;
+  resolve: (value: T) => void;
+  reject: (error: unknown) => void;
+} {
+  let resolve: (value: T) => void = () => undefined;
+  let reject: (error: unknown) => void = () => undefined;
+  const promise = new Promise<T>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  return { promise, resolve, reject };
+}

@@ -1,0 +1,196 @@
+import { existsSync } from 'node:fs';
+import { decodeRequest, usableId } from '../../protocol/decode-request.js';
+import { checkSocketPath, workerEndpoint } from '../../protocol/endpoint.js';
+import { invalidRequest, SkylineError } from '../../protocol/errors.js';
+import { decodeText, type JsonObject, parseObject } from '../../protocol/frame.js';
+import { type DetachedEvent, PROTOCOL_VERSION, type RoutedRequest } from '../../protocol/messages.js';
+import type { ByteStream, Listener } from '../../protocol/transport/node-ipc.js';
+import { VERSION } from '../../protocol/transport/this-package.js';
+import { ClientConnection, type Slot } from './client-connection.js';
+import type { Job } from './intake.js';
+import type { Lanes } from './lanes.js';
+import { COUNTED_REPLY, monotonicMs, type Order, type WorkerOptions } from './link.js';
+
+/** Connections of attached clients are numbered from here on, those of the router's clients below. */
+export const FIRST_ATTACHED_LANE = 0x8000_0000;
+
+/** Milliseconds that a client may take to read its last answers when the worker leaves. */
+const GOODBYE_MS = 1_000;
+const DETACHED = Buffer.from(JSON.stringify({ event: 'detached' } satisfies DetachedEvent));
+
+/**
+ * The clients that talk to this worker without the router in between. What they send waits in the same lanes and is
+ * answered from the same place as what comes through the router; only the way is shorter.
+ */
+export class AttachedClients {
+  readonly #options: WorkerOptions;
+  readonly #lanes: Lanes<Job>;
+  readonly #wake: () => void;
+  readonly #connections = new Set<ClientConnection>();
+  #listening: Promise<Listener> | null = null;
+  #nextLane = FIRST_ATTACHED_LANE;
+
+  /**
+   * @param lanes where what they send waits
+   * @param wake told when something has changed there
+   */
+  constructor(options: WorkerOptions, lanes: Lanes<Job>, wake: () => void) {
+    this.#options = options;
+    this.#lanes = lanes;
+    this.#wake = wake;
+  }
+
+  /**
+   * Listens, unless it does already.
+   * @returns the endpoint
+   * @throws SkylineError when the socket's path is longer than the platform takes
+   */
+  async listen(): Promise<string> {
+    const endpoint = workerEndpoint(this.#options.endpoint, process.pid);
+    checkSocketPath(endpoint, process.platform);
+    this.#listening ??= this.#serve(endpoint);
+    await this.#listening;
+    return endpoint;
+  }
+
+  /**
+   * Takes nothing more. Each client gets the answers to what was taken from it, then learns that the rest was not, and goes
+   * to the router.
+   */
+  detach(): void {
+    void this.#listening?.then((listener) => listener.close());
+    this.#listening = null;
+    for (const connection of this.#connections) connection.finish(DETACHED);
+  }
+
+  /** Resolves when all have got their last answers, or had the time for it. */
+  async gone(): Promise<void> {
+    this.detach();
+    const end = performance.now() + GOODBYE_MS;
+    while (this.#connections.size > 0 && performance.now() < end)
+      await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+
+  async #serve(endpoint: string): Promise<Listener> {
+    // Loaded when the first client comes: many workers never have one.
+    const { serve } = await import('../../protocol/transport/node-ipc.js');
+    return await serve(endpoint, (stream) => this.#connect(stream));
+  }
+
+  #connect(stream: ByteStream): void {
+    const lane = this.#nextLane;
+    this.#nextLane = lane === 0xffff_ffff ? FIRST_ATTACHED_LANE : lane + 1;
+    const connection: ClientConnection = new ClientConnection(lane, stream, this.#options.limits, {
+      frame: (payload) => this.#frame(connection, payload),
+      closed: () => {
+        this.#connections.delete(connection);
+        this.#lanes.close(lane);
+        this.#wake();
+      },
+    });
+    this.#connections.add(connection);
+    if (this.#listening === null) connection.finish(DETACHED);
+  }
+
+  /** @throws ProtocolError when the stream cannot be understood any more */
+  #frame(connection: ClientConnection, payload: Buffer): void {
+    const text = decodeText(payload);
+    const object = parseObject(text);
+    const slot = connection.accept(usableId(object), payload.length);
+    try {
+      const request = decodeRequest(object);
+      if ('db' in request && request.db !== undefined && request.db !== this.#options.path)
+        throw this.#otherDatabase(request.db);
+      if (request.type !== 'ExecBatch') {
+        this.#other(connection, slot, request);
+        return;
+      }
+      this.#accept({
+        kind: 'batch',
+        lane: connection.lane,
+        tag: 0,
+        frame: { text, object },
+        bytes: payload.length,
+        deadline: request.timeout_ms === undefined ? 0 : monotonicMs() + request.timeout_ms,
+        received: performance.now(),
+        settle: (reply) => this.#answer(connection, slot, reply),
+      });
+    } catch (error) {
+      connection.answerError(slot, error);
+    }
+  }
+
+  #accept(job: Job): void {
+    this.#lanes.push(job);
+    this.#wake();
+  }
+
+  #answer(connection: ClientConnection, slot: Slot, reply: Buffer): void {
+    const drained = () => {
+      this.#lanes.drained(connection.lane, reply.length);
+      this.#wake();
+    };
+    connection.answer(slot, reply, reply.length >= COUNTED_REPLY ? drained : undefined);
+  }
+
+  /** @throws SkylineError for what belongs to the router */
+  #other(
+    connection: ClientConnection,
+    slot: Slot,
+    request: Exclude<RoutedRequest, { type: 'ExecBatch' }>,
+  ): void {
+    switch (request.type) {
+      case 'Hello':
+        this.#tell(connection, slot, { protocol: PROTOCOL_VERSION, limits: this.#options.limits });
+        return;
+      case 'Ping':
+        this.#order(connection, slot, { op: 'position' }, (position) => ({
+          uptime_ms: Math.round(performance.now()),
+          db_path: this.#options.path,
+          exists: existsSync(this.#options.path),
+          state: 'open',
+          rev: position.rev,
+          epoch: position.epoch,
+        }));
+        return;
+      case 'Checkpoint':
+        this.#order(connection, slot, { op: 'checkpoint', mode: request.mode ?? 'passive' }, (done) => done);
+        return;
+      default:
+        throw invalidRequest(
+          `A worker's socket takes ExecBatch, Ping, Checkpoint and Hello. Send ${request.type} to the daemon's own endpoint, ${this.#options.endpoint}.`,
+        );
+    }
+  }
+
+  #order(
+    connection: ClientConnection,
+    slot: Slot,
+    order: Order,
+    fields: (answer: JsonObject) => object,
+  ): void {
+    this.#accept({
+      kind: 'order',
+      lane: connection.lane,
+      order,
+      settle: (answer) => {
+        if ('ok' in answer) this.#tell(connection, slot, fields(answer.ok));
+        else
+          connection.answerJson(slot, { ...answer.error, ...(slot.id === undefined ? {} : { id: slot.id }) });
+      },
+      event: () => undefined,
+    });
+  }
+
+  #tell(connection: ClientConnection, slot: Slot, fields: object): void {
+    const id = slot.id === undefined ? {} : { id: slot.id };
+    connection.answerJson(slot, { status: 'ok', ...id, version: VERSION, pid: process.pid, ...fields });
+  }
+
+  #otherDatabase(db: string): SkylineError {
+    return new SkylineError(
+      'DATABASE_NOT_ALLOWED',
+      `This socket is for ${this.#options.path} alone, but the request names ${JSON.stringify(db.slice(0, 200))}. Leave "db" out, name it as Attach did in "db_path", or ask the daemon's own endpoint.`,
+    );
+  }
+}

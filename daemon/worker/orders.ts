@@ -1,0 +1,71 @@
+import { never, SkylineError } from '../../protocol/errors.js';
+import type { JsonObject } from '../../protocol/frame.js';
+import type { AttachedClients } from './attached-clients.js';
+import type { Copies } from './copies.js';
+import type { OrderJob } from './intake.js';
+import type { Order, WorkerOptions, WorkerStats } from './link.js';
+import type { ServedDatabase } from './served-database.js';
+import { fromSqlite } from './sqlite-errors.js';
+import { reopen, swapIn } from './take-over.js';
+
+/** What orders work on. */
+export interface Desk {
+  readonly options: WorkerOptions;
+  readonly database: ServedDatabase;
+  readonly copies: Copies;
+  readonly clients: AttachedClients;
+  stats(): WorkerStats;
+}
+
+/**
+ * Carries out one order: whatever is asked of a database, other than its batches.
+ * @throws SkylineError
+ */
+export async function obey(order: Order, job: OrderJob, desk: Desk): Promise<JsonObject> {
+  const { database, copies, options } = desk;
+  const onEvent = (event: string) => job.event(Buffer.from(event));
+  switch (order.op) {
+    case 'serve':
+      throw new SkylineError('INTERNAL', 'This worker serves a database already.');
+    case 'stats':
+      return { ...desk.stats() };
+    case 'position':
+      await database.open();
+      return { ...database.position };
+    case 'listen': {
+      const endpoint = await desk.clients.listen();
+      await database.open();
+      return { ...database.position, endpoint };
+    }
+    case 'checkpoint':
+      await database.file();
+      return { ...database.checkpoint(order.mode) };
+    case 'prepare':
+      await database.checkpointAll(order.timeoutMs);
+      return { ...database.position };
+    case 'close': {
+      await copies.settled();
+      if (order.timeoutMs > 0) await database.checkpointAll(order.timeoutMs);
+      const { position } = database;
+      database.close();
+      return { ...position };
+    }
+    case 'reopen':
+      return { ...(await reopen(database, options.known, order)) };
+    case 'backup': {
+      try {
+        const { handle } = (await database.file()).connection;
+        return { ...(await copies.backup(handle, order, onEvent)) };
+      } catch (error) {
+        throw fromSqlite(error, order.to);
+      }
+    }
+    case 'stage':
+      await copies.stage(order, onEvent);
+      return {};
+    case 'swap':
+      return { ...(await swapIn(database, options, order)) };
+    default:
+      return never(order);
+  }
+}
