@@ -9,7 +9,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { DAEMON_MAIN, Playground } from '../support/playground.js';
+import { DAEMON_MAIN, Playground, until } from '../support/playground.js';
 import { Program } from '../support/program.js';
 
 interface Said {
@@ -175,7 +175,7 @@ test('a data folder that cannot be made is what the client is told', async () =>
   writeFileSync(file, '');
   const said = await connectOnce({}, { SKYLINEDB_DATA_DIR: join(file, 'data') });
   expect(said).toMatchObject({ code: 'NO_DAEMON', message: expect.stringContaining(join(file, 'data')) });
-  expect(ground.processes()).toEqual([]);
+  await until('the daemon that could not start has ended', () => ground.processes().length === 0);
   // What remains is what a client needs to try again at once.
   expect(readdirSync(dirname(ground.socket))).toEqual([]);
 });
