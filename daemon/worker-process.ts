@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { SkylineError } from '../protocol/errors.js';
 import { FrameDecoder, type JsonObject } from '../protocol/frame.js';
 import type { ErrorReply } from '../protocol/messages.js';
+import { GatheredWrites } from './worker/gathered-writes.js';
 import {
   decodeLink,
   encodeLink,
@@ -60,6 +61,7 @@ const OVERRUN_MS = 100;
 export class WorkerProcess {
   readonly #child: ChildProcess;
   readonly #link: Socket;
+  readonly #output: GatheredWrites;
   readonly #hooks: WorkerHooks;
   readonly #waiters = new Map<number, Waiter>();
   readonly #decoder = new FrameDecoder(MAX_LINK_FRAME);
@@ -95,6 +97,7 @@ export class WorkerProcess {
       );
     }
     this.#link = link as Socket;
+    this.#output = new GatheredWrites(this.#link);
     this.#link.on('data', (chunk: Buffer) => this.#read(chunk));
     this.#link.on('error', () => undefined);
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => hooks.stderr(text));
@@ -236,9 +239,7 @@ export class WorkerProcess {
 
   #send(kind: LinkKind, tag: number, lane: number, number: number, payload?: Buffer): void {
     if (this.#state === 'gone' || !this.#link.writable) return;
-    this.#link.cork();
-    for (const part of encodeLink(kind, tag, lane, number, payload)) this.#link.write(part);
-    this.#link.uncork();
+    for (const part of encodeLink(kind, tag, lane, number, payload)) this.#output.write(part);
   }
 
   #read(chunk: Buffer): void {

@@ -3,6 +3,7 @@ import { toErrorReply } from '../../protocol/errors.js';
 import { FrameDecoder, HEADER_BYTES } from '../../protocol/frame.js';
 import type { Limits, RequestId } from '../../protocol/messages.js';
 import type { ByteStream } from '../../protocol/transport/node-ipc.js';
+import { GatheredWrites } from './gathered-writes.js';
 
 /** The place of one request's answer. Requests without an id are answered in the order in which they came. */
 export interface Slot {
@@ -31,6 +32,7 @@ export interface ConnectionHooks {
 export class ClientConnection {
   readonly lane: number;
   readonly #socket: Socket;
+  readonly #output: GatheredWrites;
   readonly #limits: Limits;
   readonly #hooks: ConnectionHooks;
   readonly #decoder: FrameDecoder;
@@ -40,7 +42,6 @@ export class ClientConnection {
   #inFlightBytes = 0;
   #paused = false;
   #pumping = false;
-  #corked = false;
   /** The client has sent all it will send. */
   #ended = false;
   /** No whole frame waits in the decoder. */
@@ -55,6 +56,7 @@ export class ClientConnection {
   constructor(lane: number, stream: ByteStream, limits: Limits, hooks: ConnectionHooks) {
     this.lane = lane;
     this.#socket = stream.socket;
+    this.#output = new GatheredWrites(stream.socket);
     this.#limits = limits;
     this.#hooks = hooks;
     this.#decoder = new FrameDecoder(limits.max_frame);
@@ -154,19 +156,10 @@ export class ClientConnection {
       onFlushed?.();
       return;
     }
-    if (!this.#corked) {
-      // All answers of this turn leave in one system call.
-      this.#corked = true;
-      this.#socket.cork();
-      setImmediate(() => {
-        this.#corked = false;
-        this.#socket.uncork();
-      });
-    }
     const header = Buffer.allocUnsafe(HEADER_BYTES);
     header.writeUInt32LE(payload.length, 0);
-    this.#socket.write(header);
-    this.#socket.write(payload, onFlushed === undefined ? undefined : () => onFlushed());
+    this.#output.write(header);
+    this.#output.write(payload, onFlushed);
   }
 
   /** Takes frames as long as there is room for them. */
@@ -195,7 +188,7 @@ export class ClientConnection {
     return (
       this.#inFlight < this.#limits.max_in_flight &&
       this.#inFlightBytes <= 2 * this.#limits.max_frame &&
-      this.#socket.writableLength <= OUTPUT_MARK
+      this.#output.length <= OUTPUT_MARK
     );
   }
 
@@ -222,6 +215,7 @@ export class ClientConnection {
   /** Everything is answered: our side ends. What the client still sends is thrown away. */
   #stop(): void {
     if (this.#socket.writableEnded) return;
+    this.#output.flush();
     this.#socket.resume();
     // Closing while the client still sends breaks its pipe, perhaps before it has read our last frame. The socket
     // closes by itself when both sides have ended.

@@ -184,8 +184,9 @@ export interface WorkerStats {
 
 /** How a service speaks to its router. */
 export interface Outlet {
+  /** What is sent in one turn of the event loop leaves together. */
   send(kind: LinkKind, tag: number, lane: number, number: number, payload?: Buffer): void;
-  /** Until all that was sent is out, so that it arrives even if this process dies; undefined when it is out already. */
+  /** Writes what was sent. Until all of it is out, so that it arrives even if this process dies; undefined when it is out already. */
   flushed(): Promise<void> | undefined;
   /** After the last frame: the process may leave. */
   leave(): void;

@@ -1,6 +1,7 @@
 import { Socket } from 'node:net';
 import { basename } from 'node:path';
 import { FrameDecoder } from '../../protocol/frame.js';
+import { GatheredWrites } from './gathered-writes.js';
 import { decodeLink, encodeLink, LinkKind, MAX_LINK_FRAME, type Order, type Outlet } from './link.js';
 import { DatabaseService } from './service.js';
 
@@ -9,20 +10,21 @@ const LINK_FD = 3;
 const NOTHING = Buffer.alloc(0);
 
 const link = new Socket({ fd: LINK_FD, readable: true, writable: true });
+const output = new GatheredWrites(link);
 const decoder = new FrameDecoder(MAX_LINK_FRAME);
 let service: DatabaseService | null = null;
 
 const outlet: Outlet = {
   send(kind, tag, lane, number, payload) {
-    link.cork();
-    for (const part of encodeLink(kind, tag, lane, number, payload)) link.write(part);
-    link.uncork();
+    for (const part of encodeLink(kind, tag, lane, number, payload)) output.write(part);
   },
   flushed() {
+    output.flush();
     if (link.writableLength === 0) return undefined;
     return new Promise((resolve) => link.write(NOTHING, () => resolve()));
   },
   leave() {
+    output.flush();
     link.end(() => process.exit(0));
   },
 };

@@ -174,8 +174,12 @@ export class DatabaseService {
         if (done !== undefined) this.#reply(done.job, outcome, done.id);
       }
       rest = rest.slice(outcomes.length);
+      // The answers leave before the next commit.
+      if (rest.length > 0) await new Promise(setImmediate);
     }
     if (this.#watched) void this.#beginning(undefined);
+    // A checkpoint may come next, and must not keep them.
+    void this.#outlet.flushed();
   }
 
   /** @returns the outcomes of the first ones, at least one */
