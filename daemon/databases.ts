@@ -16,12 +16,17 @@ const MAX_REMEMBERED = 10_000;
 /**
  * Which database a name means. One file is one database, whatever the spelling. A known spelling costs one `stat`, which
  * also shows a file that was replaced, deleted or linked meanwhile.
+ *
+ * All requests that were read together share it. None of them can have been sent after an exchange that it does not show:
+ * their bytes were read before it, and nothing is read from a socket before the microtasks have run.
  */
 export class Databases {
   readonly #context: DatabaseContext;
   readonly #roots: readonly string[];
   readonly #byPath = new Map<string, RoutedDatabase>();
   readonly #bySpelling = new Map<string, RoutedDatabase>();
+  /** What was looked at since bytes were last read from any socket, by the requests' own `db`. */
+  readonly #justSeen = new Map<string | undefined, RoutedDatabase>();
 
   constructor(context: DatabaseContext) {
     this.#context = context;
@@ -33,6 +38,17 @@ export class Databases {
    * @throws SkylineError `DATABASE_NOT_FOUND` (no folder), `DATABASE_NOT_ALLOWED`, `INVALID_REQUEST`
    */
   resolve(db: string | undefined): RoutedDatabase {
+    const seen = this.#justSeen.get(db);
+    if (seen !== undefined) return seen;
+    const database = this.#resolve(db);
+    if (database.fileId !== undefined) {
+      if (this.#justSeen.size === 0) queueMicrotask(() => this.#justSeen.clear());
+      this.#justSeen.set(db, database);
+    }
+    return database;
+  }
+
+  #resolve(db: string | undefined): RoutedDatabase {
     const spelling = spellingOf(db, this.#context.config.dataDir);
     const known = this.#bySpelling.get(spelling);
     if (known?.replacing === true) return known;
@@ -94,6 +110,7 @@ export class Databases {
       .slice(0, MAX_REMEMBERED / 2);
     for (const database of old) this.#byPath.delete(database.path);
     this.#bySpelling.clear();
+    this.#justSeen.clear();
   }
 }
 

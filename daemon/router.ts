@@ -32,7 +32,7 @@ const CHANGES_STATE: ReadonlySet<string> = new Set([
 export interface RouterHooks {
   /** Finish what was accepted, close everything; the promise resolves before the process exits. */
   shutdown(reason: string): Promise<void>;
-  /** Clients came or went, or something was answered. */
+  /** Clients came or went. */
   activity(): void;
 }
 
@@ -211,7 +211,6 @@ export class Router {
       reply: (reply, worker) => {
         const counted = reply.length >= COUNTED_REPLY ? () => worker.drained(lane, reply.length) : undefined;
         connection.answer(slot, reply, counted);
-        this.#hooks.activity();
       },
       fail: (error) => this.#fail(connection, slot, error),
     });
@@ -236,10 +235,7 @@ export class Router {
   /** Answers with what the promise brings, or with its error. Never rejects. */
   #settle(connection: ClientConnection, slot: Slot, work: Promise<object>): Promise<void> {
     return work.then(
-      (fields) => {
-        connection.answerJson(slot, this.#reply(slot, fields));
-        this.#hooks.activity();
-      },
+      (fields) => connection.answerJson(slot, this.#reply(slot, fields)),
       (error: unknown) => this.#fail(connection, slot, error),
     );
   }
@@ -248,7 +244,6 @@ export class Router {
     if (!(error instanceof SkylineError))
       this.#log.error({ err: error }, 'a request failed inside the daemon');
     connection.answerError(slot, error);
-    this.#hooks.activity();
   }
 
   #gate(connection: ClientConnection, database: RoutedDatabase, until: Promise<unknown>): void {
