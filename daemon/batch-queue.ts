@@ -166,6 +166,7 @@ export class BatchQueue {
         this.#hooks.answered(rev);
         if (this.#settle(progress)) job.reply(payload, worker);
       },
+      unreadable: (error) => this.#fail(progress, error),
       lost: (exit) => this.#lose(progress, exit),
     });
     progress.isRunning = () => worker.isRunning(tag);

@@ -1,4 +1,5 @@
 import { decodeRequest, usableId } from '../protocol/decode-request.js';
+import { readBatchEnvelope } from '../protocol/envelope.js';
 import { never, ProtocolError, SkylineError } from '../protocol/errors.js';
 import { decodeText, parseObject } from '../protocol/frame.js';
 import {
@@ -101,22 +102,31 @@ export class Router {
 
   /** @throws ProtocolError when the stream cannot be understood any more */
   #frame(connection: ClientConnection, payload: Buffer): void {
-    const object = parseObject(decodeText(payload));
+    // A batch's statements stay unread: whether all of it is JSON is found where it is executed.
+    const request = readBatchEnvelope(payload) ?? this.#parse(connection, payload);
     this.#received += 1;
-    let request: RoutedRequest;
-    try {
-      request = decodeRequest(object);
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      connection.answerError(connection.accept(usableId(object), payload.length), error);
-      return;
-    }
+    if (request === null) return;
     const slot = connection.accept(request.id, payload.length);
     try {
       if (this.#refusing) throw shuttingDown();
       this.#dispatch(connection, slot, request, payload);
     } catch (error) {
       this.#fail(connection, slot, error);
+    }
+  }
+
+  /**
+   * Reads a frame whole.
+   * @returns null when it is no request that the daemon knows: then it is answered
+   */
+  #parse(connection: ClientConnection, payload: Buffer): RoutedRequest | null {
+    const object = parseObject(decodeText(payload));
+    try {
+      return decodeRequest(object);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      connection.answerError(connection.accept(usableId(object), payload.length), error);
+      return null;
     }
   }
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { SkylineError } from '../protocol/errors.js';
+import { ProtocolError, SkylineError } from '../protocol/errors.js';
 import { FrameDecoder, type JsonObject } from '../protocol/frame.js';
 import type { ErrorReply } from '../protocol/messages.js';
 import { GatheredWrites } from './worker/gathered-writes.js';
@@ -33,6 +33,8 @@ export interface Waiter {
   /** Its statements run now. */
   running?(): void;
   event?(payload: Buffer): void;
+  /** It cannot be read: whoever sent it is not understood any more. */
+  unreadable?(error: ProtocolError): void;
   /** The worker is dead, and this was not answered. */
   lost(exit: WorkerExit): void;
 }
@@ -268,6 +270,13 @@ export class WorkerProcess {
         waiter?.reply(frame.payload, frame.number);
         if (this.#waiters.size === 0) this.#hooks.rested();
         break;
+      case LinkKind.Unreadable: {
+        const { message } = JSON.parse(frame.payload.toString('utf8')) as ErrorReply;
+        this.#waiters.delete(frame.tag);
+        waiter?.unreadable?.(new ProtocolError('PROTOCOL_ERROR', message));
+        if (this.#waiters.size === 0) this.#hooks.rested();
+        break;
+      }
       case LinkKind.Notice:
         this.#hooks.notice(JSON.parse(frame.payload.toString('utf8')) as Notice);
         break;

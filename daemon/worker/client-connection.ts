@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { toErrorReply } from '../../protocol/errors.js';
+import { ProtocolError, toErrorReply } from '../../protocol/errors.js';
 import { FrameDecoder, HEADER_BYTES } from '../../protocol/frame.js';
 import type { Limits, RequestId } from '../../protocol/messages.js';
 import type { ByteStream } from '../../protocol/transport/node-ipc.js';
@@ -104,20 +104,21 @@ export class ClientConnection {
   answer(slot: Slot, payload: Buffer, onFlushed?: () => void): void {
     if (slot.done) return;
     this.#put(slot, payload, onFlushed);
-    slot.done = true;
-    this.#inFlight -= 1;
-    this.#inFlightBytes -= slot.bytes;
-    this.#release();
-    this.#pump();
-    this.#endWhenDone();
+    this.#finish(slot);
   }
 
   answerJson(slot: Slot, reply: object): void {
     this.answer(slot, Buffer.from(JSON.stringify(reply)));
   }
 
+  /** A fatal ProtocolError is no answer to this request: it ends the connection when the others are answered. */
   answerError(slot: Slot, error: unknown): void {
-    this.answerJson(slot, toErrorReply(error, slot.id));
+    if (!(error instanceof ProtocolError && error.fatal)) {
+      this.answerJson(slot, toErrorReply(error, slot.id));
+    } else if (!slot.done) {
+      this.#breakOff(error);
+      this.#finish(slot);
+    }
   }
 
   /**
@@ -133,6 +134,23 @@ export class ClientConnection {
 
   destroy(): void {
     this.#socket.destroy();
+  }
+
+  /** Its answer is complete. */
+  #finish(slot: Slot): void {
+    slot.done = true;
+    this.#inFlight -= 1;
+    this.#inFlightBytes -= slot.bytes;
+    this.#release();
+    this.#pump();
+    this.#endWhenDone();
+  }
+
+  /** Nothing more is looked at; the first error is the one that is told. */
+  #breakOff(error: unknown): void {
+    this.#fatal ??= Buffer.from(JSON.stringify(toErrorReply(error)));
+    this.#socket.pause();
+    this.#paused = true;
   }
 
   #put(slot: Slot, payload: Buffer, onFlushed: (() => void) | undefined): void {
@@ -167,16 +185,14 @@ export class ClientConnection {
     if (this.#pumping || this.#fatal !== null || this.#closed) return;
     this.#pumping = true;
     try {
-      while (this.#hasRoom() && !this.#finishing) {
+      while (this.#hasRoom() && !this.#finishing && this.#fatal === null) {
         const payload = this.#decoder.next();
         this.#emptied = payload === null;
         if (payload === null) break;
         this.#hooks.frame(payload);
       }
     } catch (error) {
-      this.#fatal = Buffer.from(JSON.stringify(toErrorReply(error)));
-      this.#socket.pause();
-      this.#paused = true;
+      this.#breakOff(error);
     } finally {
       this.#pumping = false;
     }

@@ -1,4 +1,5 @@
 import { decodeExecBatch } from '../../protocol/decode-request.js';
+import { ProtocolError } from '../../protocol/errors.js';
 import { decodeText, type JsonObject, parseObject } from '../../protocol/frame.js';
 import type { ErrorReply, Limits, RequestId } from '../../protocol/messages.js';
 import { FrameText } from '../../protocol/values.js';
@@ -20,8 +21,11 @@ export interface BatchJob {
   readonly deadline: number;
   /** On performance.now()'s clock. */
   readonly received: number;
-  /** @param rev where the database stands right after it */
-  settle(reply: Buffer, rev: number): void;
+  /**
+   * @param rev where the database stands right after it
+   * @param unreadable its frame cannot be read, or came behind such a one: the connection must end
+   */
+  settle(reply: Buffer, rev: number, unreadable: boolean): void;
 }
 
 /** A client's frame whose JSON has been parsed. */
@@ -63,6 +67,8 @@ export class Intake {
   readonly lanes = new Lanes<Job>();
   readonly #guard = new Guard();
   readonly #limits: Limits;
+  /** Connections that have sent what cannot be read: what comes behind it is not carried out. */
+  readonly #broken = new Set<number>();
   /** Taken from the lanes, but to be done by itself. */
   #held: Job | undefined;
 
@@ -94,6 +100,7 @@ export class Intake {
       if (alone || bytes > GROUP_BYTES || group.length >= GROUP_BATCHES) break;
       job = this.lanes.next(all);
     }
+    for (const lane of this.#broken) if (!this.lanes.has(lane)) this.#broken.delete(lane);
     return group;
   }
 
@@ -101,12 +108,14 @@ export class Intake {
   #prepare(job: BatchJob): Prepared {
     let id: RequestId | undefined;
     try {
+      if (this.#broken.has(job.lane)) throw behindBroken();
       const { text, object } = Buffer.isBuffer(job.frame) ? parse(job.frame) : job.frame;
       // It was checked where it arrived.
       id = object.id as RequestId | undefined;
       const request = decodeExecBatch(object, this.#limits);
       return { job, id, batch: this.#guard.check(request, new FrameText(text)), refusal: null };
     } catch (error) {
+      if (error instanceof ProtocolError && error.fatal) this.#broken.add(job.lane);
       return { job, id, batch: null, refusal: error };
     }
   }
@@ -116,4 +125,8 @@ export class Intake {
 function parse(payload: Buffer): ParsedFrame {
   const text = decodeText(payload);
   return { text, object: parseObject(text) };
+}
+
+function behindBroken(): ProtocolError {
+  return new ProtocolError('PROTOCOL_ERROR', 'A frame arrived behind one that could not be read.');
 }

@@ -32,6 +32,11 @@ export class Lanes<Job extends LaneJob> {
     return this.#size;
   }
 
+  /** Whether this client is still there, or something of it waits. */
+  has(id: number): boolean {
+    return this.#lanes.has(id);
+  }
+
   push(job: Job): void {
     let lane = this.#lanes.get(job.lane);
     if (lane === undefined) {

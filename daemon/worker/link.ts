@@ -36,6 +36,11 @@ export const LinkKind = {
    * attached client's batch; with number 0, one without a deadline, whoever's.
    */
   Running: 8,
+  /**
+   * worker → router: instead of a Reply: the frame of `tag` cannot be read, or came behind such a one on its connection,
+   * which must end. Nothing of it was applied. The payload is the error.
+   */
+  Unreadable: 9,
 } as const;
 export type LinkKind = (typeof LinkKind)[keyof typeof LinkKind];
 

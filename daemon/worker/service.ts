@@ -1,4 +1,4 @@
-import { messageOf, toErrorReply } from '../../protocol/errors.js';
+import { messageOf, ProtocolError, toErrorReply } from '../../protocol/errors.js';
 import type { JsonObject } from '../../protocol/frame.js';
 import type { RequestId } from '../../protocol/messages.js';
 import { AttachedClients } from './attached-clients.js';
@@ -103,7 +103,8 @@ export class DatabaseService {
       bytes: payload.length,
       deadline: number,
       received: performance.now(),
-      settle: (reply, rev) => this.#outlet.send(LinkKind.Reply, tag, lane, rev, reply),
+      settle: (reply, rev, unreadable) =>
+        this.#outlet.send(unreadable ? LinkKind.Unreadable : LinkKind.Reply, tag, lane, rev, reply),
     };
   }
 
@@ -227,7 +228,8 @@ export class DatabaseService {
     const failed = 'error' in outcome;
     const payload = Buffer.from(failed ? JSON.stringify(this.#failure(outcome.error, id)) : outcome.reply);
     if (payload.length >= COUNTED_REPLY) this.#intake.lanes.sent(job.lane, payload.length);
-    job.settle(payload, outcome.rev);
+    const unreadable = failed && outcome.error instanceof ProtocolError && outcome.error.fatal;
+    job.settle(payload, outcome.rev, unreadable);
     this.#metrics.answered(job.received, failed);
   }
 
