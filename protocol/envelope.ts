@@ -22,7 +22,7 @@ type Wanted = (typeof WANTED)[number]['name'];
 /** Bytes of the longest of these keys with each character written as `\u0064`, and its quotes. */
 const MAX_KEY_BYTES = 62;
 
-/** Where a value is: its first byte and the one behind its last. */
+/** Where a value is: its first byte and the one behind its last, or behind the space that follows it. */
 interface Span {
   readonly start: number;
   readonly end: number;
@@ -81,15 +81,14 @@ function findMembers(payload: Buffer): Found | null {
 
 /** Which of the members that are looked for this key names; it may be written in escapes. */
 function wantedKey(payload: Buffer, start: number, end: number): Wanted | undefined {
-  for (const { name, bytes } of WANTED)
-    if (bytes.length === end - start && startsWith(payload, start, bytes)) return name;
+  for (const { name, bytes } of WANTED) if (startsWith(payload, start, bytes)) return name;
   if (end - start > MAX_KEY_BYTES || !hasBackslash(payload, start, end)) return undefined;
   const text = readSmall(payload, { start, end });
   return WANTED.find(({ name }) => name === text)?.name;
 }
 
 function startsWith(payload: Buffer, start: number, bytes: Buffer): boolean {
-  for (let at = 1; at < bytes.length; at += 1) if (payload[start + at] !== bytes[at]) return false;
+  for (let at = 0; at < bytes.length; at += 1) if (payload[start + at] !== bytes[at]) return false;
   return true;
 }
 
@@ -128,7 +127,7 @@ function endOfValue(payload: Buffer, start: number): number {
   let at = start;
   for (; at < payload.length; at += 1) {
     const byte = payload[at] as number;
-    if (byte <= 0x20 || byte === COMMA || byte === CLOSE_BRACE || byte === CLOSE_BRACKET) break;
+    if (byte === COMMA || byte === CLOSE_BRACE || byte === CLOSE_BRACKET) break;
   }
   return at;
 }

@@ -160,11 +160,10 @@ export function endOfString(payload: Buffer, open: number): number {
     if (byte === 0x22) return at;
     at += byte === 0x5c ? 2 : 1;
   }
-  // All before it is looked at: a backslash right before it is itself escaped.
   let close = payload.indexOf(0x22, at);
   while (close > 0) {
     let backslashes = 0;
-    while (close - backslashes > at && payload[close - 1 - backslashes] === 0x5c) backslashes += 1;
+    while (payload[close - 1 - backslashes] === 0x5c) backslashes += 1;
     if (backslashes % 2 === 0) return close;
     close = payload.indexOf(0x22, close + 1);
   }
