@@ -18,6 +18,8 @@ const EMPTY = Buffer.alloc(0);
 export class FrameDecoder {
   readonly #maxFrame: number;
   #chunks: Buffer[] = [];
+  /** Bytes of the first chunk that are taken already. */
+  #taken = 0;
   #buffered = 0;
   /** Payload length that the header announced; -1 while the header itself is incomplete. */
   #expected = -1;
@@ -46,7 +48,7 @@ export class FrameDecoder {
   next(): Buffer | null {
     if (this.#expected < 0) {
       if (this.#buffered < HEADER_BYTES) return null;
-      const length = this.#take(HEADER_BYTES).readUInt32LE(0);
+      const length = this.#takeLength();
       if (length === 0) {
         throw new ProtocolError(
           'PROTOCOL_ERROR',
@@ -68,31 +70,44 @@ export class FrameDecoder {
     return payload;
   }
 
+  /** Most frames come whole, many in one chunk: no object is made for their length. */
+  #takeLength(): number {
+    const first = this.#chunks[0] ?? EMPTY;
+    const at = this.#taken;
+    if (first.length - at <= HEADER_BYTES) return this.#take(HEADER_BYTES).readUInt32LE(0);
+    this.#taken += HEADER_BYTES;
+    this.#buffered -= HEADER_BYTES;
+    return first.readUInt32LE(at);
+  }
+
   /** Removes exactly `size` bytes, which must be there. */
   #take(size: number): Buffer {
     const first = this.#chunks[0] ?? EMPTY;
+    const start = this.#taken;
+    const end = start + size;
     this.#buffered -= size;
-    if (first.length === size) {
+    if (first.length > end) {
+      this.#taken = end;
+      return first.subarray(start, end);
+    }
+    this.#taken = 0;
+    if (first.length === end) {
       this.#chunks.shift();
-      return first;
+      return start === 0 ? first : first.subarray(start);
     }
-    if (first.length > size) {
-      this.#chunks[0] = first.subarray(size);
-      return first.subarray(0, size);
-    }
-    const parts: Buffer[] = [];
-    let missing = size;
-    let used = 0;
+    const parts: Buffer[] = [first.subarray(start)];
+    let missing = end - first.length;
+    let used = 1;
     while (missing > 0) {
       const chunk = this.#chunks[used] ?? EMPTY;
-      if (chunk.length <= missing) {
-        parts.push(chunk);
-        used += 1;
-      } else {
+      if (chunk.length > missing) {
         parts.push(chunk.subarray(0, missing));
-        this.#chunks[used] = chunk.subarray(missing);
+        this.#taken = missing;
+        break;
       }
-      missing -= Math.min(chunk.length, missing);
+      parts.push(chunk);
+      used += 1;
+      missing -= chunk.length;
     }
     this.#chunks.splice(0, used);
     return Buffer.concat(parts, size);

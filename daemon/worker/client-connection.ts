@@ -19,6 +19,9 @@ const OUTPUT_MARK = 1024 * 1024;
 /** How long a client may take to end its side after ours, in milliseconds. */
 const LINGER_MS = 2_000;
 
+/** Copied wherever it is written. */
+const header = Buffer.alloc(HEADER_BYTES);
+
 export interface ConnectionHooks {
   /** One frame's payload. Whatever it throws ends the connection with an error frame. */
   frame(payload: Buffer): void;
@@ -174,7 +177,6 @@ export class ClientConnection {
       onFlushed?.();
       return;
     }
-    const header = Buffer.allocUnsafe(HEADER_BYTES);
     header.writeUInt32LE(payload.length, 0);
     this.#output.write(header);
     this.#output.write(payload, onFlushed);

@@ -1,17 +1,18 @@
 import type { Socket } from 'node:net';
 
-/** Pieces from this size on are written as they are; smaller ones are copied together. */
-const LARGE = 16 * 1024;
-/** What small pieces are copied into, in bytes. */
-const BLOCK = 64 * 1024;
+/** Bytes that small pieces are copied into, for one system call. */
+const BLOCK = 32 * 1024;
+/** Pieces from this size on are written as they are. */
+const LARGE = 8 * 1024;
+/** Blocks that are kept for the next turns, by all sockets of the process together. */
+const MAX_SPARE = 16;
+
+const spare: Buffer[] = [];
 
 interface Piece {
   readonly bytes: Buffer;
   readonly onFlushed: (() => void) | undefined;
 }
-
-/** Free bytes to copy small pieces into, for all sockets of the process: what a socket has not written yet is never reused. */
-let block = Buffer.allocUnsafeSlow(BLOCK);
 
 /**
  * Writes to one socket what one turn of the event loop brings for it, together. Frames are small and many: the system call
@@ -19,7 +20,11 @@ let block = Buffer.allocUnsafeSlow(BLOCK);
  */
 export class GatheredWrites {
   readonly #socket: Socket;
-  #pieces: Piece[] = [];
+  readonly #pieces: Piece[] = [];
+  #block: Buffer | null = null;
+  /** Where in the block the bytes are that are in no piece yet. */
+  #start = 0;
+  #end = 0;
   #bytes = 0;
   #scheduled = false;
 
@@ -33,12 +38,19 @@ export class GatheredWrites {
   }
 
   /**
-   * Adds a piece; it leaves with the others at the end of this turn. The caller must not write to it again.
+   * Adds a piece, which leaves with the others at the end of this turn. Small ones are copied: their buffer is free again.
    * @param onFlushed called when it has left, or never can
    */
   write(bytes: Buffer, onFlushed?: () => void): void {
-    this.#pieces.push({ bytes, onFlushed });
     this.#bytes += bytes.length;
+    if (bytes.length < LARGE && onFlushed === undefined) {
+      if (this.#block === null || this.#end + bytes.length > BLOCK) this.#nextBlock();
+      this.#block?.set(bytes, this.#end);
+      this.#end += bytes.length;
+    } else {
+      this.#endPiece();
+      this.#pieces.push({ bytes, onFlushed });
+    }
     if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(() => {
@@ -49,39 +61,34 @@ export class GatheredWrites {
 
   /** Writes what was gathered now. */
   flush(): void {
-    if (this.#pieces.length === 0) return;
-    const pieces = this.#pieces;
-    this.#pieces = [];
+    if (this.#bytes === 0) return;
+    this.#endPiece();
     this.#bytes = 0;
     const socket = this.#socket;
-    if (!socket.writable) {
+    const pieces = this.#pieces.splice(0);
+    if (socket.writable) {
+      if (pieces.length > 1) socket.cork();
+      for (const { bytes, onFlushed } of pieces) socket.write(bytes, onFlushed && (() => onFlushed()));
+      if (pieces.length > 1) socket.uncork();
+    } else {
       for (const { onFlushed } of pieces) onFlushed?.();
-      return;
     }
-    socket.cork();
-    let start = 0;
-    let end = 0;
-    for (const { bytes, onFlushed } of pieces) {
-      const large = bytes.length >= LARGE || onFlushed !== undefined;
-      if (large || end + bytes.length > BLOCK) {
-        if (end > start) socket.write(block.subarray(start, end));
-        start = end;
-      }
-      if (large) {
-        socket.write(bytes, onFlushed && (() => onFlushed()));
-        continue;
-      }
-      if (end + bytes.length > BLOCK) {
-        block = Buffer.allocUnsafeSlow(BLOCK);
-        start = 0;
-        end = 0;
-      }
-      block.set(bytes, end);
-      end += bytes.length;
-    }
-    if (end > start) socket.write(block.subarray(start, end));
-    socket.uncork();
-    // Not all of it is out: it is still being read from.
-    if (end > 0 && socket.writableLength > 0) block = Buffer.allocUnsafeSlow(BLOCK);
+    // What the kernel has not taken is still read from the block.
+    if (this.#block !== null && socket.writableLength === 0 && spare.length < MAX_SPARE)
+      spare.push(this.#block);
+    this.#block = null;
+  }
+
+  #nextBlock(): void {
+    this.#endPiece();
+    this.#block = spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK);
+    this.#start = 0;
+    this.#end = 0;
+  }
+
+  #endPiece(): void {
+    if (this.#block === null || this.#start === this.#end) return;
+    this.#pieces.push({ bytes: this.#block.subarray(this.#start, this.#end), onFlushed: undefined });
+    this.#start = this.#end;
   }
 }

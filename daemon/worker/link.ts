@@ -59,11 +59,13 @@ export const COUNTED_REPLY = 16 * 1024;
 const EMPTY = Buffer.alloc(0);
 /** kind u8, tag u32, lane u32, number f64 */
 const LINK_HEADER = 17;
+/** Copied wherever it is written: an object for every frame would be most of the garbage. */
+const header = Buffer.alloc(HEADER_BYTES + LINK_HEADER);
 
 /** Largest frame on the link: both ends are ours, the bound only keeps a bug from eating the memory. */
 export const MAX_LINK_FRAME = 0x7fff_ffff;
 
-/** One frame as the buffers to write: header, then the payload untouched. */
+/** One frame as the buffers to write: a header that is overwritten with the next frame's, then the payload untouched. */
 export function encodeLink(
   kind: LinkKind,
   tag: number,
@@ -71,7 +73,6 @@ export function encodeLink(
   number: number,
   payload: Buffer = EMPTY,
 ): Buffer[] {
-  const header = Buffer.allocUnsafe(HEADER_BYTES + LINK_HEADER);
   header.writeUInt32LE(LINK_HEADER + payload.length, 0);
   header.writeUInt8(kind, 4);
   header.writeUInt32LE(tag, 5);
