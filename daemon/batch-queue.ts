@@ -28,6 +28,8 @@ interface Progress {
   /** Workers that died before they answered it. */
   losses: number;
   timer: NodeJS.Timeout | undefined;
+  /** Answered, one way or the other. */
+  settled: boolean;
 }
 
 /** What no worker has yet: a batch, or an order that has its place among the batches. */
@@ -68,7 +70,8 @@ export interface QueueHooks {
  */
 export class BatchQueue {
   readonly #hooks: QueueHooks;
-  readonly #jobs = new Map<Job, Progress>();
+  /** Batches that are not settled. */
+  #open = 0;
   /** In the order of arrival. */
   #waiting: Waiting[] = [];
   /** Batches of a dead worker that are not settled yet, in order. */
@@ -80,12 +83,12 @@ export class BatchQueue {
 
   /** Nothing that was accepted is unanswered, and no order waits for a worker. */
   get idle(): boolean {
-    return this.#jobs.size === 0 && this.#waiting.length === 0;
+    return this.#open === 0 && this.#waiting.length === 0;
   }
 
   /** Accepted and not yet answered. */
   get size(): number {
-    return this.#jobs.size;
+    return this.#open;
   }
 
   /** @param worker the one that serves, if there is one */
@@ -98,8 +101,9 @@ export class BatchQueue {
       timedOut: false,
       losses: 0,
       timer: undefined,
+      settled: false,
     };
-    this.#jobs.set(job, progress);
+    this.#open += 1;
     if (job.deadline > 0) this.#watch(progress);
     this.#pass(this.#waitingFor(progress), worker);
   }
@@ -174,7 +178,7 @@ export class BatchQueue {
 
   /** The worker died before it answered. All that it had are dealt with together, so that they keep their order. */
   #lose(progress: Progress, exit: WorkerExit): void {
-    if (!this.#jobs.has(progress.job)) return;
+    if (progress.settled) return;
     if (this.#lost.push(progress) === 1) queueMicrotask(() => void this.#settleLost(exit));
   }
 
@@ -209,7 +213,7 @@ export class BatchQueue {
   }
 
   #late(progress: Progress): void {
-    if (!this.#jobs.has(progress.job)) return;
+    if (progress.settled) return;
     if (progress.begun) {
       progress.timer = setTimeout(() => this.#overrun(progress), RUNNING_GRACE_MS);
       return;
@@ -227,7 +231,7 @@ export class BatchQueue {
 
   /** better-sqlite3 cannot interrupt a statement: the process is what can be stopped. */
   #overrun(progress: Progress): void {
-    if (!this.#jobs.has(progress.job)) return;
+    if (progress.settled) return;
     if (progress.isRunning()) {
       progress.timedOut = true;
       this.#hooks.stopWorker();
@@ -244,8 +248,10 @@ export class BatchQueue {
   /** True the first time: each batch is answered once. */
   #settle(progress: Progress): boolean {
     clearTimeout(progress.timer);
-    if (!this.#jobs.delete(progress.job)) return false;
-    if (this.#jobs.size === 0) this.#hooks.empty();
+    if (progress.settled) return false;
+    progress.settled = true;
+    this.#open -= 1;
+    if (this.#open === 0) this.#hooks.empty();
     return true;
   }
 }

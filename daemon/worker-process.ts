@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { ProtocolError, SkylineError } from '../protocol/errors.js';
 import { FrameDecoder, type JsonObject } from '../protocol/frame.js';
 import type { ErrorReply } from '../protocol/messages.js';
+import { TagTable } from './tag-table.js';
 import { GatheredWrites } from './worker/gathered-writes.js';
 import {
   decodeLink,
@@ -65,7 +66,7 @@ export class WorkerProcess {
   readonly #link: Socket;
   readonly #output: GatheredWrites;
   readonly #hooks: WorkerHooks;
-  readonly #waiters = new Map<number, Waiter>();
+  readonly #waiters = new TagTable<Waiter>();
   readonly #decoder = new FrameDecoder(MAX_LINK_FRAME);
   /** Resolves when the process has ended and all it said has been read. */
   readonly exited: Promise<WorkerExit>;
@@ -75,7 +76,6 @@ export class WorkerProcess {
   attached = false;
   #state: WorkerState = 'serving';
   #decided: Promise<void> = Promise.resolve();
-  #nextTag = 1;
   /** What the worker has last said to run; 0 for something without a deadline. */
   #running = 0;
   /** Watches the batch of an attached client that runs now and has a deadline. */
@@ -137,7 +137,7 @@ export class WorkerProcess {
 
   /**
    * Passes a client's `ExecBatch` on, as it came.
-   * @returns its tag, for {@link isRunning}
+   * @returns its tag, for {@link isRunning} until it is answered
    */
   request(lane: number, payload: Buffer, deadline: number, waiter: Waiter): number {
     const tag = this.#expect(waiter);
@@ -232,11 +232,9 @@ export class WorkerProcess {
   }
 
   #expect(waiter: Waiter): number {
-    const tag = this.#nextTag;
-    this.#nextTag = tag === 0xffff_ffff ? 1 : tag + 1;
-    if (this.#state === 'gone') queueMicrotask(() => waiter.lost({ code: null, signal: null }));
-    else this.#waiters.set(tag, waiter);
-    return tag;
+    if (this.#state !== 'gone') return this.#waiters.add(waiter);
+    queueMicrotask(() => waiter.lost({ code: null, signal: null }));
+    return 0;
   }
 
   #send(kind: LinkKind, tag: number, lane: number, number: number, payload?: Buffer): void {
@@ -266,17 +264,12 @@ export class WorkerProcess {
         waiter?.event?.(frame.payload);
         break;
       case LinkKind.Reply:
-        this.#waiters.delete(frame.tag);
-        waiter?.reply(frame.payload, frame.number);
+      case LinkKind.Unreadable:
+        this.#settled(frame.tag);
+        if (frame.kind === LinkKind.Reply) waiter?.reply(frame.payload, frame.number);
+        else waiter?.unreadable?.(unreadable(frame.payload));
         if (this.#waiters.size === 0) this.#hooks.rested();
         break;
-      case LinkKind.Unreadable: {
-        const { message } = JSON.parse(frame.payload.toString('utf8')) as ErrorReply;
-        this.#waiters.delete(frame.tag);
-        waiter?.unreadable?.(new ProtocolError('PROTOCOL_ERROR', message));
-        if (this.#waiters.size === 0) this.#hooks.rested();
-        break;
-      }
       case LinkKind.Notice:
         this.#hooks.notice(JSON.parse(frame.payload.toString('utf8')) as Notice);
         break;
@@ -301,12 +294,17 @@ export class WorkerProcess {
     this.#watch = watch;
   }
 
+  /** The tag may stand for another from now on. */
+  #settled(tag: number): void {
+    this.#waiters.take(tag);
+    if (this.#running === tag) this.#running = 0;
+  }
+
   #ended(exit: WorkerExit): WorkerExit {
     if (this.#state !== 'gone') {
       this.#state = 'gone';
       this.#watchAttached(0);
-      const lost = [...this.#waiters.values()];
-      this.#waiters.clear();
+      const lost = this.#waiters.takeAll();
       // The hook first: whoever is told of the loss may ask for a new worker.
       this.#hooks.exit(exit);
       for (const waiter of lost) waiter.lost(exit);
@@ -318,6 +316,10 @@ export class WorkerProcess {
 /** `was killed by SIGKILL`, `ended with code 1`. */
 export function describeExit({ code, signal }: WorkerExit): string {
   return signal === null ? `ended with code ${code ?? 'unknown'}` : `was killed by ${signal}`;
+}
+
+function unreadable(payload: Buffer): ProtocolError {
+  return new ProtocolError('PROTOCOL_ERROR', (JSON.parse(payload.toString('utf8')) as ErrorReply).message);
 }
 
 /** A worker's error as it was thrown there. */
