@@ -257,6 +257,7 @@ export class DatabaseService {
       answer = { error: this.#failure(error, undefined) };
     }
     job.settle(answer, this.#database.position.rev);
+    void this.#outlet.flushed();
   }
 
   #obey(job: OrderJob): Promise<JsonObject> {
