@@ -52,15 +52,16 @@ const pair = () => {
 test('what one turn brings leaves in one call, and small buffers are free at once', async () => {
   const { socket, output } = pair();
   const shared = Buffer.alloc(4);
-  for (let n = 0; n < 500; n += 1) {
+  for (let n = 0; n < 20_000; n += 1) {
     shared.writeUInt32LE(n);
     output.write(shared);
   }
-  expect(output.length).toBe(2000);
+  expect(output.length).toBe(80_000);
   await turn();
+  // More than a block.
   expect(socket.calls).toBe(1);
   expect(output.length).toBe(0);
-  for (let n = 0; n < 500; n += 1) expect(socket.bytes.readUInt32LE(4 * n)).toBe(n);
+  for (let n = 0; n < 20_000; n += 1) expect(socket.bytes.readUInt32LE(4 * n)).toBe(n);
 });
 
 test('all bytes leave in their order, however slowly they are taken, and each piece is told of once', async () => {
