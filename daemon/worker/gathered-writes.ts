@@ -61,8 +61,8 @@ export class GatheredWrites {
 
   /** Writes what was gathered now. */
   flush(): void {
-    if (this.#bytes === 0) return;
     this.#endPiece();
+    if (this.#pieces.length === 0) return;
     this.#bytes = 0;
     const socket = this.#socket;
     const pieces = this.#pieces.splice(0);
