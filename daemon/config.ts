@@ -18,6 +18,8 @@ export interface Config {
   readonly workerIdleTimeoutMs: number;
   readonly busyTimeoutMs: number;
   readonly maxWorkers: number;
+  /** Milliseconds after its last batch until a session's outcomes are forgotten; 0 for never. */
+  readonly sessionTtlMs: number;
   readonly durability: 'normal' | 'full';
   readonly limits: Limits;
   readonly logLevel: LogLevel;
@@ -41,6 +43,7 @@ Options:
   --idle-timeout TIME         leave after this long without clients and workers (default: 30m; 0: never)
   --worker-idle-timeout TIME  close a database after this long without requests (default: 5m; 0: never)
   --busy-timeout TIME         how long to wait for another program's write lock (default: 5s)
+  --session-ttl TIME          how long the outcomes of a client that has gone are kept (default: 7d; 0: for ever)
   --max-workers N             databases open at once (default: 64)
   --max-frame SIZE            largest message in bytes, or with KB, MB (default: 16MB)
   --log-level LEVEL           ${LOG_LEVELS.join(', ')} (default: info)
@@ -67,6 +70,7 @@ export function parseConfig(argv: readonly string[], around: Surroundings, cwd: 
     idleTimeoutMs: duration('--idle-timeout', values['idle-timeout'], 30 * 60_000),
     workerIdleTimeoutMs: duration('--worker-idle-timeout', values['worker-idle-timeout'], 5 * 60_000),
     busyTimeoutMs: duration('--busy-timeout', values['busy-timeout'], 5_000),
+    sessionTtlMs: duration('--session-ttl', values['session-ttl'], 7 * DAY_MS, MAX_AGE_MS),
     maxWorkers: whole('--max-workers', values['max-workers'], 64, 1, 4096),
     durability: word('--durability', values.durability, ['normal', 'full'], 'normal'),
     limits: Object.freeze({
@@ -78,6 +82,7 @@ export function parseConfig(argv: readonly string[], around: Surroundings, cwd: 
       // Room for the rest of the reply.
       max_result_bytes: Math.max(1024, maxFrame - 64 * 1024),
       max_in_flight: 1024,
+      max_session_result_bytes: 64 * 1024,
     }),
     logLevel: word('--log-level', values['log-level'], LOG_LEVELS, 'info'),
     readyFd: values['ready-fd'] === undefined ? null : whole('--ready-fd', values['ready-fd'], 3, 1, 1024),
@@ -96,6 +101,7 @@ function parse(argv: readonly string[]) {
         'idle-timeout': { type: 'string' },
         'worker-idle-timeout': { type: 'string' },
         'busy-timeout': { type: 'string' },
+        'session-ttl': { type: 'string' },
         'max-workers': { type: 'string' },
         'max-frame': { type: 'string' },
         'log-level': { type: 'string' },
@@ -107,17 +113,25 @@ function parse(argv: readonly string[]) {
   }
 }
 
-const UNITS: { readonly [unit: string]: number } = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const DAY_MS = 24 * 60 * 60 * 1000;
+const UNITS: { readonly [unit: string]: number } = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: DAY_MS };
 /** setTimeout cuts anything longer to 1 ms (https://nodejs.org/api/timers.html#settimeoutcallback-delay-args). */
 const MAX_DURATION_MS = 2 ** 31 - 1;
+/** For what is compared with a date and sets no timer. */
+const MAX_AGE_MS = 3650 * DAY_MS;
 
-/** A duration as people write it: `30m`, `5s`, `250ms`, `0`; a plain number is milliseconds. */
-export function duration(option: string, text: string | undefined, fallback: number): number {
+/** A duration as people write it: `7d`, `30m`, `5s`, `250ms`, `0`; a plain number is milliseconds. */
+export function duration(
+  option: string,
+  text: string | undefined,
+  fallback: number,
+  max = MAX_DURATION_MS,
+): number {
   if (text === undefined) return fallback;
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text);
   // Up, not off: 0 would mean never.
   const value = match === null ? Number.NaN : Math.ceil(Number(match[1]) * (UNITS[match[2] ?? 'ms'] ?? 1));
-  if (Number.isNaN(value) || value > MAX_DURATION_MS)
+  if (Number.isNaN(value) || value > max)
     throw usage(`${option} takes a time such as 30m, 5s, 250ms or 0, but got "${text}"`);
   return value;
 }

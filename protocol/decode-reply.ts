@@ -87,6 +87,7 @@ function decodeError(object: JsonObject): SkylineError {
     ...optional(object, 'holders', (value, where) => asArray(value, where).map(asHolder)),
     ...optional(object, 'expected', asInteger),
     ...optional(object, 'actual', asInteger),
+    ...optional(object, 'replayed', asTrue),
   };
   // A newer daemon may know more codes: the message still says what happened.
   return new SkylineError(isErrorCode(code) ? code : 'INTERNAL', text(object, 'message'), {
@@ -122,6 +123,7 @@ const decoders: ReplyDecoders = {
         max_sql_bytes: integer(limits, 'max_sql_bytes'),
         max_result_bytes: integer(limits, 'max_result_bytes'),
         max_in_flight: integer(limits, 'max_in_flight'),
+        max_session_result_bytes: integer(limits, 'max_session_result_bytes'),
       },
     };
   },
@@ -144,6 +146,8 @@ const decoders: ReplyDecoders = {
     ...position(object),
     rows_affected: integer(object, 'rows_affected'),
     ...optional(object, 'results', (value, where) => asArray(value, where).map(decodeResult)),
+    ...optional(object, 'replayed', asTrue),
+    ...optional(object, 'results_omitted', asTrue),
   }),
   PrepareForMaintenance: (object): PrepareForMaintenanceReply => ({
     ...ok(object),
@@ -275,8 +279,11 @@ function flag(object: JsonObject, name: string): boolean {
 }
 
 function yes(object: JsonObject, name: string): true {
-  const value = field(object, name);
-  if (value !== true) throw unexpected(name, 'true', value);
+  return asTrue(field(object, name), name);
+}
+
+function asTrue(value: unknown, where: string): true {
+  if (value !== true) throw unexpected(where, 'true', value);
   return value;
 }
 

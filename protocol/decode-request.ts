@@ -27,6 +27,8 @@ import {
 const MAX_ID_LENGTH = 256;
 /** Longest `timeout_ms`: a day. setTimeout cuts anything over 2^31−1 to 1 ms. */
 const MAX_TIMEOUT_MS = 24 * 60 * 60 * 1000;
+/** Longest `session`, in UTF-16 units: it is the key of a row in the database. */
+const MAX_SESSION_LENGTH = 128;
 
 /**
  * The request's id, or undefined when it has none.
@@ -55,7 +57,11 @@ type Decoders = {
 const decoders: Decoders = {
   Hello: decodeHello,
   Ping: decodeDb,
-  ExecBatch: (object) => ({ ...decodeDb(object), ...optional(object, 'timeout_ms', asTimeout) }),
+  ExecBatch: (object) => ({
+    ...decodeDb(object),
+    ...optional(object, 'timeout_ms', asTimeout),
+    ...optional(object, 'session', asSession),
+  }),
   PrepareForMaintenance: (object) => ({ ...decodeDb(object), ...optional(object, 'timeout_ms', asTimeout) }),
   CloseDatabase: (object) => ({ ...decodeDb(object), ...optional(object, 'timeout_ms', asTimeout) }),
   ReopenDatabase: (object) => ({ ...decodeDb(object), ...optional(object, 'allow_missing', asBoolean) }),
@@ -133,13 +139,6 @@ function decodeHello(object: JsonObject): Omit<HelloRequest, 'id' | 'type'> {
  */
 export function decodeExecBatch(object: JsonObject, limits: Limits): ExecBatchRequest {
   const id = decodeId(object);
-  for (const name of ['session', 'seq', 'acked']) {
-    if (field(object, name) !== undefined) {
-      throw invalidRequest(
-        `"${name}" is not supported by this version: it cannot promise exactly once yet. Leave it out.`,
-      );
-    }
-  }
   const stmts = asArray(field(object, 'stmts'), 'stmts');
   if (stmts.length === 0) throw invalidRequest('"stmts" must have at least one statement.');
   if (stmts.length > limits.max_statements)
@@ -154,8 +153,42 @@ export function decodeExecBatch(object: JsonObject, limits: Limits): ExecBatchRe
     ...optional(object, 'expect_epoch', asInteger),
     ...optional(object, 'timeout_ms', asTimeout),
     ...optional(object, 'results', asBoolean),
+    ...decodeSession(object),
     stmts: stmts.map((stmt, index) => decodeStatement(stmt, index, limits)),
   };
+}
+
+/** Fields that say nothing without a session. */
+const OF_SESSION = ['seq', 'acked', 'session_epoch', 'only_replay'] as const;
+
+type SessionFields = Pick<ExecBatchRequest, 'session' | (typeof OF_SESSION)[number]>;
+
+function decodeSession(object: JsonObject): SessionFields {
+  if (field(object, 'session') === undefined) {
+    const stray = OF_SESSION.find((name) => field(object, name) !== undefined);
+    if (stray !== undefined)
+      throw invalidRequest(`"${stray}" needs a "session" that it belongs to. Send both, or neither.`);
+    return {};
+  }
+  const fields = {
+    session: asSession(object.session, 'session'),
+    seq: asInteger(field(object, 'seq'), 'seq', 1),
+    ...optional(object, 'acked', asInteger),
+    ...optional(object, 'session_epoch', asInteger),
+    ...optional(object, 'only_replay', asBoolean),
+  };
+  if (fields.acked !== undefined && fields.acked >= fields.seq)
+    throw invalidRequest(
+      `"acked" must be less than "seq" (${fields.seq}): this batch's own answer cannot have arrived.`,
+    );
+  return fields;
+}
+
+function asSession(value: unknown, where: string): string {
+  const length = typeof value === 'string' && value.isWellFormed() ? value.length : 0;
+  if (typeof value !== 'string' || length === 0 || length > MAX_SESSION_LENGTH)
+    throw unexpected(where, `a string of 1 to ${MAX_SESSION_LENGTH} characters`, value);
+  return value;
 }
 
 function decodeStatement(value: unknown, index: number, limits: Limits): Statement {

@@ -80,9 +80,19 @@ export interface ExecBatchRequest extends DatabaseRequest {
   readonly timeout_ms?: number;
   /** `false` leaves the per-statement results out. */
   readonly results?: boolean;
+  /** With `seq`: the batch is applied at most once, however often it is sent. 1 to 128 characters, unique to the client. */
+  readonly session?: string;
+  /** The batch's number in its session, from 1, rising. */
+  readonly seq?: number;
+  /** Every answer up to this `seq` has arrived: they need not be kept, and are never asked for again. */
+  readonly acked?: number;
+  /** The epoch of the session's earlier answers: in another file the batch is refused instead of run a second time. */
+  readonly session_epoch?: number;
+  /** Answer with what is recorded of this `seq`. If there is nothing, it is given up: recorded as not applied. */
+  readonly only_replay?: boolean;
 }
 /** What the router reads of an `ExecBatch`; the statements go to the worker unread. */
-export type ExecBatchEnvelope = Pick<ExecBatchRequest, 'type' | 'id' | 'db' | 'timeout_ms'>;
+export type ExecBatchEnvelope = Pick<ExecBatchRequest, 'type' | 'id' | 'db' | 'timeout_ms' | 'session'>;
 export interface PrepareForMaintenanceRequest extends DatabaseRequest {
   readonly type: 'PrepareForMaintenance';
   readonly timeout_ms?: number;
@@ -161,6 +171,8 @@ export interface Limits {
   readonly max_result_bytes: number;
   /** Requests that one connection may have unanswered before the daemon stops reading from it. */
   readonly max_in_flight: number;
+  /** Bytes of a batch's results up to which a session keeps them, to send them again. */
+  readonly max_session_result_bytes: number;
 }
 export interface HelloReply extends ReplyBase {
   readonly protocol: number;
@@ -196,6 +208,10 @@ export interface ExecBatchReply extends ReplyBase {
   readonly rows_affected: number;
   /** One per statement; left out when the request said `results: false`. */
   readonly results?: readonly StatementResult[];
+  /** The batch was applied before; this is what was answered, or would have been, then. */
+  readonly replayed?: true;
+  /** With `replayed`: there were results, too large to be kept. */
+  readonly results_omitted?: true;
 }
 export interface PrepareForMaintenanceReply extends ReplyBase {
   readonly checkpointed: true;
@@ -368,9 +384,11 @@ export interface ErrorDetails {
   readonly limit_value?: number;
   /** With `CHECKPOINT_BUSY` and `BUSY`: who holds the lock, where the system tells. */
   readonly holders?: readonly LockHolder[];
-  /** With `EXPECTATION_FAILED`. */
+  /** With `EXPECTATION_FAILED`; with `SESSION_CONFLICT` the epochs, where they differ. */
   readonly expected?: number;
   readonly actual?: number;
+  /** The batch had failed before; this is what was answered, or would have been, then. */
+  readonly replayed?: true;
 }
 
 export interface ErrorReply extends ErrorDetails {

@@ -24,6 +24,7 @@ function daemonOfVersion(version: string) {
     max_sql_bytes: 1,
     max_result_bytes: 1,
     max_in_flight: 1,
+    max_session_result_bytes: 1,
   };
   const server = createServer((socket) => {
     socket.on('error', () => undefined);

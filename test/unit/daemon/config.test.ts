@@ -69,6 +69,7 @@ test.each([
   ['0s', 0],
   ['1.5s', 1_500],
   ['2h', 7_200_000],
+  ['7d', 604_800_000],
   ['0.4ms', 1],
 ])('the duration %s is %i ms', (text, ms) => {
   for (const [option, field] of [
@@ -84,7 +85,7 @@ test.each([
   ' ',
   '5 s',
   '-1',
-  '1d',
+  '25d',
   '5S',
   'never',
   '1e3',

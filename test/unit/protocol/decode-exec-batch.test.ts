@@ -42,9 +42,27 @@ describe('decodeExecBatch', () => {
     expect(decode({ ...batch, timeout_ms: 2 ** 40 }).timeout_ms).toBe(DAY);
   });
 
-  test.each(['session', 'seq', 'acked'])('refuses "%s" rather than promise what it does not keep', (name) => {
-    for (const value of ['s', 1, null]) refusesField(name, () => decode({ ...batch, [name]: value }));
+  test('takes a session of up to 128 characters and its first seq', () => {
+    const session = 'é'.repeat(128);
+    expect(decode({ stmts: [{ sql: '' }], session, seq: 1 })).toMatchObject({ session, seq: 1 });
   });
+
+  test.each<[string, readonly unknown[]]>([
+    ['session', [...WRONG.string, '', 's'.repeat(129), '\ud800']],
+    ['seq', [...WRONG.integer, 0, undefined]],
+    ['acked', [...WRONG.integer, 7, 8]],
+    ['session_epoch', WRONG.integer],
+    ['only_replay', WRONG.boolean],
+  ])('refuses a wrong "%s" of a session', (name, values) => {
+    for (const value of values) refusesField(name, () => decode({ ...batch, [name]: value }));
+  });
+
+  test.each(['seq', 'acked', 'session_epoch', 'only_replay'] as const)(
+    'refuses "%s" without a session',
+    (name) => {
+      refusesField(name, () => decode({ stmts: batch.stmts, [name]: batch[name] }));
+    },
+  );
 
   test.each<[string, readonly unknown[]]>([
     ['sql', [...WRONG.string, undefined]],

@@ -17,6 +17,7 @@ const REFUSED: { readonly [name: string]: readonly unknown[] } = {
   protocol: WRONG.integer,
   client: WRONG.object,
   timeout_ms: WRONG.integer,
+  session: WRONG.string,
   allow_missing: WRONG.boolean,
   from: WRONG.string,
   to: WRONG.string,

@@ -8,13 +8,14 @@ export const LIMITS: Limits = {
   max_sql_bytes: 30,
   max_result_bytes: 4096,
   max_in_flight: 8,
+  max_session_result_bytes: 64,
 };
 
 /** The fields of a full request of each type, as the router reads them. */
 export const requests: { readonly [Type in RequestType]: { readonly [name: string]: unknown } } = {
   Hello: { protocol: 1, client: { name: 'app', pid: 1, version: '0.1.0' } },
   Ping: { db: 'x.db' },
-  ExecBatch: { db: 'x.db', timeout_ms: 10 },
+  ExecBatch: { db: 'x.db', timeout_ms: 10, session: 's' },
   PrepareForMaintenance: { db: 'x.db', timeout_ms: 0 },
   CloseDatabase: { db: 'x.db', timeout_ms: 5000 },
   ReopenDatabase: { db: 'x.db', allow_missing: true },
@@ -38,6 +39,11 @@ export const batch = {
   expect_epoch: 3,
   timeout_ms: 50,
   results: false,
+  session: 's',
+  seq: 7,
+  acked: 6,
+  session_epoch: 3,
+  only_replay: true,
   stmts: [
     { sql: 'SELECT ?', params: [null, { $int: '1' }, 'a'], expect: { rows_affected: 0 } },
     { sql: 'SELECT :a', params: { ':a': 1.5 } },
@@ -75,6 +81,8 @@ export const replies: ReplyOf = {
     rev: 2,
     epoch: 1,
     rows_affected: 3,
+    replayed: true,
+    results_omitted: true,
     results: [
       { rows_affected: 1, last_insert_rowid: -5 },
       { rows_affected: 1, last_insert_rowid: { $int: '9007199254740993' } },
@@ -131,6 +139,7 @@ export const details: Required<ErrorDetails> = {
   holders: [{ pid: 4 }, { pid: 5, command: 'sqlite3 x.db' }],
   expected: 1,
   actual: 0,
+  replayed: true,
 };
 
 /** The steps into a message. */

@@ -22,6 +22,7 @@ const LIMITS: Limits = {
   max_sql_bytes: 100_000,
   max_result_bytes: 2_000,
   max_in_flight: 100,
+  max_session_result_bytes: 500,
 };
 
 let dir: string;
