@@ -9,6 +9,8 @@ export interface Job {
   readonly payload: Buffer;
   /** On the machine's monotonic clock; 0 for none. */
   readonly deadline: number;
+  /** It is recorded with what it does: a worker that gets it again answers with the record, or runs it for the first time. */
+  readonly session: boolean;
   /** @param from whose reply it is, to be told when its bytes have left */
   reply(payload: Buffer, from: WorkerProcess): void;
   fail(error: SkylineError): void;
@@ -19,6 +21,10 @@ interface Progress {
   readonly job: Job;
   /** The worker has taken it in hand: if that worker dies, its outcome is open. */
   started: boolean;
+  /** Where the database stood then; -1 if the worker had not opened it. */
+  startedAt: number;
+  /** A worker that has died may have applied it. */
+  open: boolean;
   /** Its statements have begun to run. Only batches with a deadline are told of singly. */
   begun: boolean;
   /** Whether it is what its worker is at. */
@@ -96,6 +102,8 @@ export class BatchQueue {
     const progress: Progress = {
       job,
       started: false,
+      startedAt: -1,
+      open: false,
       begun: false,
       isRunning: () => false,
       timedOut: false,
@@ -160,8 +168,9 @@ export class BatchQueue {
   #forward(progress: Progress, worker: WorkerProcess): void {
     const { job } = progress;
     const tag = worker.request(job.lane, job.payload, job.deadline, {
-      started: () => {
+      started: (rev) => {
         progress.started = true;
+        progress.startedAt = rev;
       },
       running: () => {
         progress.begun = true;
@@ -184,21 +193,23 @@ export class BatchQueue {
 
   /**
    * What was not begun goes to the next worker. For what was in hand the rev tells whether it was committed, since both are
-   * one transaction: if it was not, it goes to the next worker, too.
+   * one transaction: if it was not, it goes to the next worker, too. What has a session goes there in any case: the record
+   * of its outcome commits with it, and the next worker looks at that first.
    */
   async #settleLost(exit: WorkerExit): Promise<void> {
     const before = this.#hooks.known();
     const inHand = this.#lost.some(({ started }) => started);
     const after = inHand ? await this.#hooks.position().catch(() => null) : null;
-    const untouched =
-      after !== null && after.epoch === (before?.epoch ?? 1) && after.rev === (before?.rev ?? 0);
+    // Others than the router's clients may have committed since the last answer that the router has heard.
+    const rev = Math.max(before?.rev ?? 0, ...this.#lost.map(({ startedAt }) => startedAt));
+    const untouched = after !== null && after.epoch === (before?.epoch ?? 1) && after.rev === rev;
     const again: Progress[] = [];
     for (const progress of this.#lost.splice(0)) {
       // What only waited behind it is not to blame, unless the worker died before it had anything in hand.
       if (progress.started || !inHand) progress.losses += 1;
-      const harmless = !progress.started || untouched;
-      if (harmless && !progress.timedOut && progress.losses < MAX_LOSSES) again.push(anew(progress));
-      else this.#fail(progress, lossError(progress, exit, harmless, this.#hooks.lastWords()));
+      if (progress.started && !untouched) progress.open = true;
+      if (mayGoOn(progress)) again.push(anew(progress));
+      else this.#fail(progress, lossError(progress, exit, this.#hooks.lastWords()));
     }
     this.#waiting = [...again.map((progress) => this.#waitingFor(progress)), ...this.#waiting];
     await this.#flush();
@@ -242,7 +253,7 @@ export class BatchQueue {
   }
 
   #fail(progress: Progress, error: SkylineError): void {
-    if (this.#settle(progress)) progress.job.fail(error);
+    if (this.#settle(progress)) progress.job.fail(progress.open ? asOpen(error) : error);
   }
 
   /** True the first time: each batch is answered once. */
@@ -256,16 +267,33 @@ export class BatchQueue {
   }
 }
 
-/** As if no worker had ever had it. */
-function anew(progress: Progress): Progress {
-  return Object.assign(progress, { started: false, begun: false, isRunning: () => false });
+/** Whether the next worker gets it: never when it could be applied twice, or run past its deadline. */
+function mayGoOn({ job, open, timedOut, losses }: Progress): boolean {
+  if (losses >= MAX_LOSSES) return false;
+  // Past its deadline the next worker only looks whether it is recorded: so it is known whether it was applied.
+  return open ? job.session : !timedOut;
 }
 
-function lossError(progress: Progress, exit: WorkerExit, harmless: boolean, lastWords: string): SkylineError {
-  const outcome = harmless ? 'not_applied' : 'unknown';
-  const applied = harmless
-    ? 'nothing of it was applied'
-    : 'it may have been applied: look before you send it again';
+/** As if no worker had ever had it; except that one may have applied it. */
+function anew(progress: Progress): Progress {
+  return Object.assign(progress, { started: false, startedAt: -1, begun: false, isRunning: () => false });
+}
+
+/** What would be an error before anything was done, after a worker may have applied it. */
+function asOpen(error: SkylineError): SkylineError {
+  if (error.outcome !== 'not_applied') return error;
+  return new SkylineError(
+    error.code,
+    `${error.message} A worker that died before may have applied the batch: send it again with the same session and seq to learn that.`,
+    { outcome: 'unknown', details: error.details, cause: error },
+  );
+}
+
+function lossError(progress: Progress, exit: WorkerExit, lastWords: string): SkylineError {
+  const outcome = progress.open ? 'unknown' : 'not_applied';
+  const applied = progress.open
+    ? 'it may have been applied: look before you send it again'
+    : 'nothing of it was applied';
   if (progress.timedOut) {
     return new SkylineError('TIMEOUT', `The batch ran past its timeout_ms and was stopped; ${applied}.`, {
       outcome,

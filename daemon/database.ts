@@ -249,6 +249,7 @@ export class RoutedDatabase implements PoolMember {
         durability: config.durability,
         busyTimeoutMs: config.busyTimeoutMs,
         idleTimeoutMs: config.workerIdleTimeoutMs,
+        sessionTtlMs: config.sessionTtlMs,
         limits: config.limits,
         known: this.known,
       },

@@ -10,6 +10,7 @@ import {
 } from '../protocol/messages.js';
 import type { ByteStream } from '../protocol/transport/node-ipc.js';
 import { VERSION } from '../protocol/transport/this-package.js';
+import type { Job } from './batch-queue.js';
 import type { Config } from './config.js';
 import type { RoutedDatabase } from './database.js';
 import { type DatabaseRequest, DatabaseRequests } from './database-requests.js';
@@ -177,7 +178,8 @@ export class Router {
     const gate = this.#gates.get(connection)?.get(database);
     // Its time runs from here, also while it waits for what follows.
     const deadline = request.type === 'ExecBatch' ? deadlineOf(request) : 0;
-    const go = () => this.#forDatabase(connection, slot, database, request, { payload, deadline });
+    const session = request.type === 'ExecBatch' && request.session !== undefined;
+    const go = () => this.#forDatabase(connection, slot, database, request, { payload, deadline, session });
     // This client's earlier request for this database goes first.
     const until =
       gate === undefined
@@ -192,7 +194,7 @@ export class Router {
     slot: Slot,
     database: RoutedDatabase,
     request: ExecBatchEnvelope | DatabaseRequest,
-    batch: { readonly payload: Buffer; readonly deadline: number },
+    batch: Pick<Job, 'payload' | 'deadline' | 'session'>,
   ): Promise<void> | null {
     if (request.type === 'ExecBatch') {
       this.#execBatch(connection, slot, database, batch);
@@ -212,7 +214,7 @@ export class Router {
     connection: ClientConnection,
     slot: Slot,
     database: RoutedDatabase,
-    batch: { readonly payload: Buffer; readonly deadline: number },
+    batch: Pick<Job, 'payload' | 'deadline' | 'session'>,
   ): void {
     const { lane } = connection;
     database.submit({

@@ -29,8 +29,11 @@ export interface WorkerExit {
 /** Whoever waits for an answer to one link request. */
 export interface Waiter {
   reply(payload: Buffer, rev: number): void;
-  /** The worker has taken it in hand. */
-  started?(): void;
+  /**
+   * The worker has taken it in hand.
+   * @param rev where the database stood before; -1 if the worker had not opened it
+   */
+  started?(rev: number): void;
   /** Its statements run now. */
   running?(): void;
   event?(payload: Buffer): void;
@@ -253,7 +256,7 @@ export class WorkerProcess {
     switch (frame.kind) {
       case LinkKind.Started:
         for (let at = 0; at < frame.payload.length; at += 4)
-          this.#waiters.get(frame.payload.readUInt32LE(at))?.started?.();
+          this.#waiters.get(frame.payload.readUInt32LE(at))?.started?.(frame.number);
         break;
       case LinkKind.Running:
         this.#running = frame.tag;

@@ -2,8 +2,10 @@ import { invalidRequest, SkylineError } from '../../protocol/errors.js';
 import type { ExecBatchRequest, Limits, Statement } from '../../protocol/messages.js';
 import type { FrameText } from '../../protocol/values.js';
 import { type Connection, outcomeToJson, type ResultBudget, type StatementOutcome } from './connection.js';
+import { fingerprint } from './fingerprint.js';
 import { inspectStatement, type StatementFacts } from './guard.js';
 import { bindParameters, type ParameterPlan, parameterPlan } from './parameters.js';
+import { givenUp } from './session-answers.js';
 import { fromSqlite } from './sqlite-errors.js';
 
 /** A statement that has passed the guard. */
@@ -13,6 +15,20 @@ export interface CheckedStatement {
   readonly plan: ParameterPlan;
 }
 
+/** A batch's place in its session: what it is recorded under. */
+export interface Turn {
+  readonly session: string;
+  readonly seq: number;
+  /** Up to this seq the client has all answers. */
+  readonly acked: number;
+  /** Of the session's earlier answers. */
+  readonly epoch: number | undefined;
+  /** Answer with the record; run nothing. */
+  readonly onlyReplay: boolean;
+  /** Fingerprint of what it would do. */
+  readonly body: number;
+}
+
 /** A batch that has passed the guard: nothing in it can reach beyond its own transaction. */
 export interface CheckedBatch {
   readonly request: ExecBatchRequest;
@@ -20,6 +36,8 @@ export interface CheckedBatch {
   readonly frame: FrameText;
   readonly statements: readonly CheckedStatement[];
   readonly mayWrite: boolean;
+  /** null without a session, and for what only reads: that may run again. */
+  readonly turn: Turn | null;
 }
 
 /** What a batch's statements did so far. */
@@ -55,7 +73,10 @@ export class Guard {
         throw atStatement(error, index);
       }
     });
-    return { request, frame, statements, mayWrite: statements.some(({ facts }) => facts.mayWrite) };
+    const mayWrite = statements.some(({ facts }) => facts.mayWrite);
+    // What only reads is never recorded.
+    if (!mayWrite && request.only_replay === true) throw givenUp(request.seq);
+    return { request, frame, statements, mayWrite, turn: mayWrite ? turnOf(request) : null };
   }
 
   #look(sql: string) {
@@ -69,6 +90,12 @@ export class Guard {
     }
     return looked;
   }
+}
+
+function turnOf(request: ExecBatchRequest): Turn | null {
+  const { session, seq, acked = 0, session_epoch: epoch, only_replay: onlyReplay = false } = request;
+  if (session === undefined || seq === undefined) return null;
+  return { session, seq, acked, epoch, onlyReplay, body: fingerprint(request) };
 }
 
 export function newResults(request: ExecBatchRequest, limits: Limits): BatchResults {

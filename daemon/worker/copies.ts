@@ -1,8 +1,8 @@
 import type Database from 'better-sqlite3';
 import type { RequestId } from '../../protocol/messages.js';
 import { backup, discard, type OnProgress, stage } from './copy.js';
-import { idField } from './execute.js';
 import type { Order } from './link.js';
+import { idField } from './reply.js';
 
 /** Milliseconds between two progress events. */
 const PROGRESS_MS = 50;

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { SkylineError } from '../../protocol/errors.js';
+import type { Limits } from '../../protocol/messages.js';
 import { Checkpointer } from './checkpoint.js';
 import { Connection } from './connection.js';
 import type { KernelLock } from './kernel-lock.js';
@@ -7,6 +8,8 @@ import type { Position, WorkerOptions } from './link.js';
 import { acquireOwnership } from './owner-lock.js';
 import { type Patience, untilFree } from './patience.js';
 import { PositionWriter, readPosition } from './position-table.js';
+import { SessionTable } from './session-table.js';
+import { Sessions } from './sessions.js';
 import { fromSqlite } from './sqlite-errors.js';
 
 export type Durability = 'normal' | 'full';
@@ -41,6 +44,8 @@ export class DatabaseFile {
   readonly checkpointer: Checkpointer;
   /** The position that the file held when it was opened. */
   readonly stored: Position;
+  /** What became of the batches of each client's session. */
+  readonly sessions: Sessions;
   readonly #positions: PositionWriter;
   /** The owner lock, or why the folder does not take one: then the file can only be read. */
   readonly #owner: KernelLock | SkylineError;
@@ -52,11 +57,13 @@ export class DatabaseFile {
     connection: Connection,
     owner: KernelLock | SkylineError,
     stored: Position,
+    limits: Limits,
   ) {
     this.path = path;
     this.connection = connection;
     this.checkpointer = new Checkpointer(connection.handle);
     this.stored = stored;
+    this.sessions = new Sessions(new SessionTable(connection.handle), limits);
     this.#positions = new PositionWriter(connection.handle);
     this.#owner = owner;
   }
@@ -83,7 +90,7 @@ export class DatabaseFile {
       );
       connection = opened;
       const stored = await untilFree(path, patience, () => readPosition(opened.handle));
-      return new DatabaseFile(path, opened, owner, stored);
+      return new DatabaseFile(path, opened, owner, stored, limits);
     } catch (error) {
       connection?.close();
       release(owner);
@@ -113,20 +120,28 @@ export class DatabaseFile {
     this.#wal = true;
   }
 
+  /** Something was written through it: it can be. */
+  get written(): boolean {
+    return this.#wal;
+  }
+
   /** Runs the work in a transaction that only reads. */
   read(durability: Durability, work: () => void): void {
     this.#transaction(false, durability, work);
   }
 
   /**
-   * Runs the work in a transaction that writes, and the position that it returns with it.
+   * Runs the work in a transaction that writes, and with it the position that it returns and the sessions it has touched.
    * @returns that position, as it was written
    */
   write(durability: Durability, work: () => Position): Position {
     let written: Position | undefined;
     try {
       this.#transaction(true, durability, () => {
-        written = this.#positions.write(work());
+        const position = work();
+        this.sessions.write();
+        // The last: it leaves last_insert_rowid() and changes() as they must be.
+        written = this.#positions.write(position);
       });
     } catch (error) {
       this.#clearCounters();
@@ -179,12 +194,13 @@ export class DatabaseFile {
       this.#transaction(writes, durability, () => {
         if (writes) this.#positions.prepare();
         work(piece);
+        this.sessions.write();
       });
     } catch (error) {
       if (writes) this.#clearCounters();
       throw error;
     }
-    if (position !== start) this.checkpointer.committed();
+    if (writes) this.checkpointer.committed();
     return position;
   }
 
@@ -238,8 +254,10 @@ export class DatabaseFile {
       work();
       committing = true;
       this.connection.commit();
+      this.sessions.committed();
     } catch (error) {
       const failure = fromSqlite(error, this.path);
+      this.sessions.rolledBack();
       this.connection.rollback();
       // The commit may have reached the disk although its sync has failed.
       if (!committing || failure.code !== 'IO_ERROR') throw failure;

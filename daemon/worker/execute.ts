@@ -1,10 +1,12 @@
 import { SkylineError } from '../../protocol/errors.js';
-import type { ExecBatchRequest, Limits, RequestId } from '../../protocol/messages.js';
+import type { ExecBatchRequest, Limits } from '../../protocol/messages.js';
 import { atStatement, type BatchResults, type CheckedBatch, newResults, runStatement } from './batch.js';
 import { Connection } from './connection.js';
 import type { DatabaseFile, Durability } from './database-file.js';
 import { monotonicMs, type Position } from './link.js';
 import { notBegun } from './patience.js';
+import { okReply } from './reply.js';
+import { isRecorded } from './sessions.js';
 import { fromSqlite } from './sqlite-errors.js';
 
 /** What holds for all batches of a database. */
@@ -42,6 +44,7 @@ export function execute(
     let reply = '';
     const work = () => {
       const done = apply(file, batch, position, limits);
+      file.sessions.record(batch, done);
       reply = done.reply;
       return done.position;
     };
@@ -50,12 +53,12 @@ export function execute(
   }
   const results = newResults(batch.request, limits);
   file.read(durability, () => runAll(file.connection, batch, results, file.path));
-  return replyTo(batch.request, position, results, limits);
+  return replyTo(batch.request, position, results, limits).reply;
 }
 
 /** Whether a batch may share a transaction with others: it can neither reach beyond its savepoint nor change the schema. */
 export function isGroupable({ request, statements }: CheckedBatch): boolean {
-  if (request.tx === 'none') return false;
+  if (request.tx === 'none' || request.only_replay === true) return false;
   return statements.every(
     ({ facts }) => !facts.changesSchema && !facts.isVacuum && (facts.pragma === undefined || !facts.mayWrite),
   );
@@ -88,11 +91,17 @@ export function executeGroup(
     let { rev } = terms.position;
     for (const [index, { batch, deadline }] of work.entries()) {
       if (outcomes.length > 0 && performance.now() > until) return;
+      const settled = file.sessions.lookUp(batch, terms.position.epoch);
+      if (settled !== null) {
+        outcomes[index] = { ...settled, rev };
+        continue;
+      }
       try {
         piece((before) => {
           if (deadline > 0 && monotonicMs() >= deadline) throw notBegun();
           if (onBegin(index) !== undefined) throw unheard();
           const done = apply(file, batch, before, terms.limits);
+          file.sessions.record(batch, done);
           outcomes[index] = { reply: done.reply, rev: done.position.rev };
           return done.position;
         });
@@ -100,6 +109,7 @@ export function executeGroup(
       } catch (error) {
         if (!(error instanceof SkylineError)) throw error;
         outcomes[index] = { error, rev };
+        if (isRecorded(error)) file.sessions.record(batch, { error });
       }
     }
   });
@@ -111,26 +121,34 @@ function unheard(): SkylineError {
   return new SkylineError('INTERNAL', 'The router cannot be told which batch runs.');
 }
 
+/** A reply's text, and the part of it that is recorded. */
+interface ReplyText {
+  readonly reply: string;
+  readonly body: string;
+}
+
+interface Applied extends ReplyText {
+  readonly position: Position;
+}
+
 /** Runs a batch's statements inside whatever transaction or savepoint is open. */
-function apply(
-  file: DatabaseFile,
-  batch: CheckedBatch,
-  before: Position,
-  limits: Limits,
-): { position: Position; reply: string } {
+function apply(file: DatabaseFile, batch: CheckedBatch, before: Position, limits: Limits): Applied {
   checkExpectations(batch.request, before);
   const results = newResults(batch.request, limits);
   runAll(file.connection, batch, results, file.path);
   const position = batch.mayWrite ? { ...before, rev: before.rev + 1 } : before;
   // Before the commit: a reply that is too large must not belong to a batch that was applied.
-  return { position, reply: replyTo(batch.request, position, results, limits) };
+  return { position, ...replyTo(batch.request, position, results, limits) };
 }
 
 function durabilityOf(batch: CheckedBatch, terms: Terms): Durability {
   return batch.request.durable === true ? 'full' : terms.durability;
 }
 
-/** `tx: "none"`: each statement is a transaction, and a rev, of its own; the first error ends it. */
+/**
+ * `tx: "none"`: each statement is a transaction, and a rev, of its own; the first error ends it. How far it has come is
+ * recorded with each: sent again after it was cut off, it is answered with that.
+ */
 function executeEach(
   file: DatabaseFile,
   batch: CheckedBatch,
@@ -148,6 +166,14 @@ function executeEach(
     written += 1;
     onCommit(done);
   };
+  const last = batch.statements.length - 1;
+  /** What is recorded with the statement that was just done. */
+  const progress = (index: number, after: Position) =>
+    index < last ? { begun: index + 1 } : replyTo(batch.request, after, results, limits);
+  const record = (index: number, after: Position) => {
+    if (batch.turn !== null) file.sessions.record(batch, progress(index, after));
+    return after;
+  };
   for (const [index, { facts }] of batch.statements.entries()) {
     const statement = () => runStatement(file.connection, batch, index, results, file.path);
     try {
@@ -155,11 +181,11 @@ function executeEach(
         // VACUUM cannot run inside a transaction: its rev follows in one of its own.
         file.connection.setDurability(durability);
         statement();
-        commit(file.write(durability, next));
+        commit(file.write(durability, () => record(index, next())));
       } else if (facts.mayWrite) {
         const work = () => {
           statement();
-          return next();
+          return record(index, next());
         };
         commit(file.write(durability, work));
       } else file.read(durability, statement);
@@ -167,7 +193,11 @@ function executeEach(
       throw stoppedAt(index, written, atStatement(fromSqlite(error, file.path), index) as SkylineError);
     }
   }
-  return replyTo(batch.request, position, results, limits);
+  const whole = replyTo(batch.request, position, results, limits);
+  // The statements that only read come after the last commit: their rows are not recorded yet.
+  if (batch.turn !== null && batch.statements[last]?.facts.mayWrite === false)
+    onCommit(file.write(durability, () => record(last, position)));
+  return whole.reply;
 }
 
 function stoppedAt(index: number, written: number, failure: SkylineError): SkylineError {
@@ -193,7 +223,7 @@ export function rehearse(batch: CheckedBatch, { position, limits }: Terms, path:
     if (atomic) memory.begin(true, 'normal');
     runAll(memory, batch, results, path);
     if (atomic) memory.commit();
-    return replyTo(batch.request, position, results, limits);
+    return replyTo(batch.request, position, results, limits).reply;
   } catch (error) {
     throw fromSqlite(error, path);
   } finally {
@@ -228,9 +258,10 @@ function replyTo(
   position: Position,
   results: BatchResults,
   limits: Limits,
-): string {
+): ReplyText {
   const list = results.json === null ? '' : `,"results":[${results.json.join(',')}]`;
-  const reply = `{"status":"ok"${idField(request.id)},"rev":${position.rev},"epoch":${position.epoch},"rows_affected":${results.rowsAffected}${list}}`;
+  const body = `"rev":${position.rev},"epoch":${position.epoch},"rows_affected":${results.rowsAffected}${list}`;
+  const reply = okReply(request.id, body);
   // A UTF-16 unit is at most three bytes: most replies need no count.
   if (reply.length * 3 > limits.max_frame && Buffer.byteLength(reply) > limits.max_frame) {
     throw new SkylineError(
@@ -241,10 +272,5 @@ function replyTo(
       },
     );
   }
-  return reply;
-}
-
-/** `,"id":…` for a message to the client, or nothing. */
-export function idField(id: RequestId | undefined): string {
-  return id === undefined ? '' : `,"id":${JSON.stringify(id)}`;
+  return { reply, body };
 }

@@ -20,7 +20,7 @@ export const LinkKind = {
   Reply: 2,
   /**
    * worker → router: the payload's tags (u32 each) are being executed: if the worker dies, their outcome is open. They
-   * share a transaction where that is possible.
+   * share a transaction where that is possible. `number` is the database's rev before it; -1 while the file is not open.
    */
   Started: 3,
   /** worker → router: an event frame for whoever sent `tag`. */
@@ -115,6 +115,8 @@ export interface WorkerOptions {
   readonly busyTimeoutMs: number;
   /** Milliseconds without a request after which it offers to leave; 0 for never. */
   readonly idleTimeoutMs: number;
+  /** Milliseconds after its last batch until a session's outcomes are forgotten; 0 for never. */
+  readonly sessionTtlMs: number;
   readonly limits: Limits;
   /** The last position that the router knows; null if it never saw the database. */
   readonly known: Position | null;

@@ -1,8 +1,8 @@
-import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SkylineError } from '../../protocol/errors.js';
 import type { CheckpointMode } from '../../protocol/messages.js';
 import type { CheckedBatch } from './batch.js';
+import { checkFile, notFound } from './check-file.js';
 import { type CheckpointResult, walBytes } from './checkpoint.js';
 import { DatabaseFile, GroupBroken } from './database-file.js';
 import { type Begin, execute, executeGroup, type Outcome, rehearse, type Terms } from './execute.js';
@@ -11,6 +11,8 @@ import { monotonicMs, type Position, type WorkerOptions } from './link.js';
 import { describeHolders, walUsers } from './lock-holders.js';
 import { notBegun, type Patience, untilFree } from './patience.js';
 import { continueFrom, missingFile } from './position-table.js';
+import { givenUp, refusal, type Settled } from './session-answers.js';
+import { isRecorded } from './sessions.js';
 import { fromSqlite, isSqliteError } from './sqlite-errors.js';
 
 /** Milliseconds between two looks at whether the readers have left. */
@@ -49,6 +51,11 @@ export class ServedDatabase {
 
   get position(): Position {
     return this.#position;
+  }
+
+  /** Whether the position is the file's own: before the file is open, it is what the router knew. */
+  get isOpen(): boolean {
+    return this.#file !== null;
   }
 
   get commits(): number {
@@ -118,23 +125,32 @@ export class ServedDatabase {
   /** Executes a batch by itself; makes the file if there is none and the batch needs it. */
   async execute(work: Work, onBegin: Begin): Promise<Outcome> {
     try {
-      const reply = await this.#execute(work, () => onBegin(0));
-      return { reply, rev: this.#position.rev };
+      const settled = await this.#execute(work, () => onBegin(0));
+      return { ...settled, rev: this.#position.rev };
     } catch (error) {
-      return { error: fromSqlite(error, this.path), rev: this.#position.rev };
+      const failure = fromSqlite(error, this.path);
+      this.#recordFailure(work.batch, failure);
+      return { error: asGivenUp(work.batch, failure), rev: this.#position.rev };
     }
   }
 
-  async #execute({ batch, deadline }: Work, onBegin: () => Promise<void> | undefined): Promise<string> {
+  async #execute(work: Work, onBegin: () => Promise<void> | undefined): Promise<Settled> {
+    const { batch, deadline } = work;
     await onBegin();
-    if (deadline > 0 && monotonicMs() >= deadline) throw notBegun();
-    if (await this.open()) return await this.#executeAlone(batch, deadline);
+    // With a session it may be answered with what is recorded: only looking that up tells.
+    if (batch.turn === null) checkDeadline(deadline);
+    if (await this.open()) return await this.#executeAlone(work);
+    checkDeadline(deadline);
+    const refused = batch.turn === null ? null : refusal(batch.turn, null, this.#position.epoch);
+    if (refused !== null) throw refused;
+    // There is no place to record that in: a copy of it on its way could still make the file.
+    if (batch.turn?.onlyReplay === true) return { error: givenUp(batch.turn.seq) };
     const reply = rehearse(batch, this.#terms(), this.path);
-    if (!batch.mayWrite) return reply;
+    if (!batch.mayWrite) return { reply };
     const file = await DatabaseFile.open(this.#options, true, this.#patience(deadline));
     this.#file = file;
     try {
-      return await this.#executeAlone(batch, deadline);
+      return await this.#executeAlone(work);
     } catch (error) {
       this.#file = null;
       file.discard();
@@ -172,8 +188,30 @@ export class ServedDatabase {
 
   /** In a moment without work: keeps the WAL short; after a longer one, leaves the main file complete. */
   quiet(longer: boolean): void {
-    if (longer) this.#file?.checkpointer.settled();
-    else this.#file?.checkpointer.quiet();
+    const file = this.#file;
+    if (file === null) return;
+    if (!longer) {
+      file.checkpointer.quiet();
+      return;
+    }
+    this.#forgetSessions(file);
+    file.checkpointer.settled();
+  }
+
+  /** Those that nobody has used for long. A database that nobody writes to stays as it is. */
+  #forgetSessions(file: DatabaseFile): void {
+    const { sessionTtlMs, durability } = this.#options;
+    if (!file.written || !file.sessions.isDue(sessionTtlMs)) return;
+    const work = () => {
+      file.sessions.forget(sessionTtlMs);
+      return this.#position;
+    };
+    try {
+      this.#moveTo(file.write(durability, work));
+    } catch (error) {
+      // Another program holds the lock: there is no hurry.
+      if (!(error instanceof SkylineError) || error.code !== 'BUSY') throw error;
+    }
   }
 
   /** Closes the file and gives up the ownership. Idempotent. */
@@ -185,10 +223,43 @@ export class ServedDatabase {
     file.close();
   }
 
-  async #executeAlone(batch: CheckedBatch, deadline: number): Promise<string> {
+  async #executeAlone({ batch, deadline }: Work): Promise<Settled> {
     const file = await this.file();
-    const attempt = () => execute(file, batch, this.#terms(), (position) => this.#committed(position));
+    const attempt = (): Settled => {
+      const settled = file.sessions.lookUp(batch, this.#position.epoch);
+      if (settled !== null) return settled;
+      checkDeadline(deadline);
+      if (batch.turn?.onlyReplay === true) return this.#giveUp(file, batch, batch.turn.seq);
+      return { reply: execute(file, batch, this.#terms(), (position) => this.#committed(position)) };
+    };
     return await untilFree(this.path, this.#patience(deadline), attempt);
+  }
+
+  /** Recorded, so that a copy of the batch that is still on its way is not run after this answer. */
+  #giveUp(file: DatabaseFile, batch: CheckedBatch, seq: number): Settled {
+    const error = givenUp(seq);
+    this.#record(file, batch, error);
+    return { error };
+  }
+
+  /** So that it fails in the same way when it is sent again. If that cannot be written, it has still not been applied. */
+  #recordFailure(batch: CheckedBatch, error: SkylineError): void {
+    const file = this.#file;
+    if (batch.turn === null || file === null || !isRecorded(error)) return;
+    try {
+      this.#record(file, batch, error);
+    } catch (failure) {
+      if (!(failure instanceof SkylineError)) throw failure;
+    }
+  }
+
+  #record(file: DatabaseFile, batch: CheckedBatch, error: SkylineError): void {
+    file.makeWritable();
+    const work = () => {
+      file.sessions.record(batch, { error });
+      return this.#position;
+    };
+    this.#moveTo(file.write(this.#options.durability, work));
   }
 
   /** The one place between a commit and its answers. */
@@ -224,30 +295,18 @@ export class ServedDatabase {
   }
 }
 
-/**
- * Whether there is a file that may be served.
- * @throws SkylineError `DATABASE_NOT_ALLOWED` for folders, devices and files with several names
- */
-export function checkFile(path: string): boolean {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (stat === undefined) return false;
-  if (!stat.isFile())
-    throw new SkylineError(
-      'DATABASE_NOT_ALLOWED',
-      `${path} is ${stat.isDirectory() ? 'a folder' : 'no regular file'}, not a database.`,
-    );
-  if (stat.nlink > 1) {
-    throw new SkylineError(
-      'DATABASE_NOT_ALLOWED',
-      `${path} has ${stat.nlink} hard links. SQLite keeps a WAL for each name, which would corrupt it: keep one name, use symbolic links for others.`,
-    );
-  }
-  return true;
+/** @throws SkylineError `TIMEOUT` */
+function checkDeadline(deadline: number): void {
+  if (deadline > 0 && monotonicMs() >= deadline) throw notBegun();
 }
 
-function notFound(path: string): SkylineError {
-  return new SkylineError(
-    'DATABASE_NOT_FOUND',
-    `There is no database at ${path}. Check the path; a first ExecBatch that writes would create it.`,
-  );
+/** Nothing was recorded of a batch that was to be given up: another copy of it may still be applied. */
+function asGivenUp({ turn }: CheckedBatch, failure: SkylineError): SkylineError {
+  if (turn?.onlyReplay !== true || failure.outcome !== 'not_applied' || failure.code === 'SESSION_CONFLICT')
+    return failure;
+  return new SkylineError(failure.code, failure.message, {
+    outcome: 'unknown',
+    details: failure.details,
+    cause: failure,
+  });
 }

@@ -199,7 +199,8 @@ export class DatabaseService {
     if (routed.length > 0) {
       const tags = Buffer.allocUnsafe(4 * routed.length);
       for (const [index, { job }] of routed.entries()) tags.writeUInt32LE(job.tag, 4 * index);
-      this.#outlet.send(LinkKind.Started, 0, 0, 0, tags);
+      const rev = this.#database.isOpen ? this.#database.position.rev : -1;
+      this.#outlet.send(LinkKind.Started, 0, 0, rev, tags);
     }
     if (routed.length === group.length) return;
     const now = performance.now();

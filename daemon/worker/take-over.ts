@@ -1,11 +1,12 @@
 import { statSync } from 'node:fs';
 import { SkylineError } from '../../protocol/errors.js';
+import { checkFile } from './check-file.js';
 import { walBytes } from './checkpoint.js';
 import { discard, quickCheck, swap, swapBack } from './copy.js';
 import type { Order, Position, WorkerOptions } from './link.js';
 import { acquireOwnership } from './owner-lock.js';
 import { nextEpoch } from './position-table.js';
-import { checkFile, type ServedDatabase } from './served-database.js';
+import type { ServedDatabase } from './served-database.js';
 import { fromSqlite } from './sqlite-errors.js';
 
 /** Opening a file that may be another one than before. */

@@ -41,6 +41,7 @@ function database(name: string): ServedDatabase {
     durability: 'normal',
     busyTimeoutMs: 100,
     idleTimeoutMs: 0,
+    sessionTtlMs: 0,
     limits: LIMITS,
     known: null,
   };

@@ -1,0 +1,31 @@
+import { statSync } from 'node:fs';
+import { SkylineError } from '../../protocol/errors.js';
+
+/**
+ * Whether there is a file that may be served.
+ * @throws SkylineError `DATABASE_NOT_ALLOWED` for folders, devices and files with several names
+ */
+export function checkFile(path: string): boolean {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return false;
+  if (!stat.isFile())
+    throw new SkylineError(
+      'DATABASE_NOT_ALLOWED',
+      `${path} is ${stat.isDirectory() ? 'a folder' : 'no regular file'}, not a database.`,
+    );
+  if (stat.nlink > 1) {
+    throw new SkylineError(
+      'DATABASE_NOT_ALLOWED',
+      `${path} has ${stat.nlink} hard links. SQLite keeps a WAL for each name, which would corrupt it: keep one name, use symbolic links for others.`,
+    );
+  }
+  return true;
+}
+
+/** What needs a file that is there was asked of one that is not. */
+export function notFound(path: string): SkylineError {
+  return new SkylineError(
+    'DATABASE_NOT_FOUND',
+    `There is no database at ${path}. Check the path; a first ExecBatch that writes would create it.`,
+  );
+}
