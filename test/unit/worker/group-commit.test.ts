@@ -13,7 +13,10 @@ import { parseObject } from '../../../protocol/frame.js';
 import type { Limits } from '../../../protocol/messages.js';
 import { FrameText } from '../../../protocol/values.js';
 
-/** Grouping cannot be observed: the same batches, in groups and one at a time, give the same answers and the same database. */
+/**
+ * Grouping cannot be observed, and sessions neither: the same batches, in groups with or without sessions, and one at a
+ * time without, give the same answers and the same database.
+ */
 
 const LIMITS: Limits = {
   max_frame: 1024 * 1024,
@@ -148,7 +151,7 @@ async function dump(target: ServedDatabase): Promise<unknown> {
   const { handle } = (await target.file()).connection;
   const tables = handle
     .prepare(
-      "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> '_skylinedb_database' ORDER BY name",
+      "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_skylinedb\\_%' ESCAPE '\\' ORDER BY name",
     )
     .pluck()
     .all() as string[];
@@ -178,23 +181,24 @@ test.each([
       fc.asyncProperty(
         fc.array(batch, { minLength: 2, maxLength: 14 }),
         fc.integer({ min: 2, max: 14 }),
-        async (requests, size) => {
+        fc.boolean(),
+        async (requests, size, sessions) => {
           run += 1;
           const guard = new Guard();
-          const work = [{ stmts: [...schema, ...ROWS].map((sql) => ({ sql })) }, ...requests].map(
-            (request, id) => {
-              const text = JSON.stringify({ type: 'ExecBatch', id, ...request });
+          const toWork = (sessions: boolean) =>
+            [{ stmts: [...schema, ...ROWS].map((sql) => ({ sql })) }, ...requests].map((request, id) => {
+              const place = sessions ? { session: `s${id % 3}`, seq: id + 1 } : {};
+              const text = JSON.stringify({ type: 'ExecBatch', id, ...place, ...request });
               return {
                 batch: guard.check(decodeExecBatch(parseObject(text), LIMITS), new FrameText(text)),
                 deadline: 0,
               };
-            },
-          );
+            });
           const together = database(`together-${run}.db`);
           const single = database(`single-${run}.db`);
           try {
-            const ours = await inGroups(together, work, size);
-            const theirs = await inGroups(single, work, 1);
+            const ours = await inGroups(together, toWork(sessions), size);
+            const theirs = await inGroups(single, toWork(false), 1);
             if (together.position.rev > 1 && size > 1) grouped += 1;
             expect(plain(ours)).toEqual(plain(theirs));
             expect(await dump(together)).toEqual(await dump(single));
