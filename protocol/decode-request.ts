@@ -170,13 +170,17 @@ function decodeSession(object: JsonObject): SessionFields {
       throw invalidRequest(`"${stray}" needs a "session" that it belongs to. Send both, or neither.`);
     return {};
   }
-  const fields = {
+  const fields: { -readonly [Name in keyof SessionFields]: SessionFields[Name] } & { seq: number } = {
     session: asSession(object.session, 'session'),
     seq: asInteger(field(object, 'seq'), 'seq', 1),
-    ...optional(object, 'acked', asInteger),
-    ...optional(object, 'session_epoch', asInteger),
-    ...optional(object, 'only_replay', asBoolean),
   };
+  // One by one: every batch of a client comes through here.
+  const acked = field(object, 'acked');
+  if (acked !== undefined) fields.acked = asInteger(acked, 'acked');
+  const epoch = field(object, 'session_epoch');
+  if (epoch !== undefined) fields.session_epoch = asInteger(epoch, 'session_epoch');
+  const only = field(object, 'only_replay');
+  if (only !== undefined) fields.only_replay = asBoolean(only, 'only_replay');
   if (fields.acked !== undefined && fields.acked >= fields.seq)
     throw invalidRequest(
       `"acked" must be less than "seq" (${fields.seq}): this batch's own answer cannot have arrived.`,

@@ -50,6 +50,9 @@ export class Sessions {
   /** The last used is the last. */
   readonly #cache = new Map<string, Session>();
   #cachedSize = 0;
+  #lastName = '';
+  /** The session of that name; null when it may have left the cache. */
+  #last: Session | null = null;
   /** Changed in the transaction that is open. */
   readonly #touched = new Map<string, Session>();
   #made = 0;
@@ -111,6 +114,7 @@ export class Sessions {
 
   /** The transaction is lost, or nobody knows: the file says what holds. */
   rolledBack(): void {
+    this.#last = null;
     for (const [name, session] of this.#touched) {
       this.#cache.delete(name);
       this.#cachedSize -= session.size;
@@ -148,6 +152,7 @@ export class Sessions {
 
   /** Except for what this transaction has touched: it is written yet. */
   #clearCache(): void {
+    this.#last = null;
     this.#cache.clear();
     this.#cachedSize = 0;
     for (const [name, session] of this.#touched) {
@@ -157,6 +162,15 @@ export class Sessions {
   }
 
   #session(name: string): Session {
+    // Most often it is the one before: a client's batches come together.
+    if (name === this.#lastName && this.#last !== null) return this.#last;
+    const session = this.#fetch(name);
+    this.#lastName = name;
+    this.#last = session;
+    return session;
+  }
+
+  #fetch(name: string): Session {
     const cached = this.#cache.get(name);
     if (cached !== undefined) {
       this.#cache.delete(name);
@@ -173,6 +187,7 @@ export class Sessions {
   #shrink(): void {
     for (const [name, session] of this.#cache) {
       if (this.#cache.size <= MAX_CACHED && this.#cachedSize <= MAX_CACHED_SIZE) return;
+      this.#last = null;
       this.#cache.delete(name);
       this.#cachedSize -= session.size;
     }
