@@ -12,11 +12,11 @@ export interface ConnectOptions {
   readonly startTimeoutMs?: number;
   /** Further arguments for a daemon that this client starts, such as `['--durability', 'full']`. */
   readonly daemonArgs?: readonly string[];
-  /** Whether batches go straight to the database's process once the daemon has told the way. Default false. */
+  /** Whether batches go straight to the database's process once the daemon has told the way. Default true. */
   readonly direct?: boolean;
   /**
    * Whether each batch is numbered, so that the daemon knows it again: after a lost connection or a killed process it is sent
-   * again by itself, and is applied once. Default false: daemons do not know such numbers yet.
+   * again by itself, and is applied once. Default true.
    */
   readonly exactlyOnce?: boolean;
   /** The application's name, for the daemon's log. */
@@ -40,7 +40,7 @@ export interface CheckedOptions {
  */
 export function checkOptions(options: ConnectOptions): CheckedOptions {
   const { socket, autoStart = true, startTimeoutMs = 10_000, daemonArgs = [], name = 'skylinedb' } = options;
-  const { direct = false, exactlyOnce = false } = options;
+  const { direct = true, exactlyOnce = true } = options;
   if (socket !== undefined && (typeof socket !== 'string' || socket === '')) throw wrong('socket', 'a path');
   if (typeof autoStart !== 'boolean') throw wrong('autoStart', 'true or false');
   if (typeof direct !== 'boolean') throw wrong('direct', 'true or false');

@@ -6,7 +6,10 @@ import type { ExecBatchRequest } from '../protocol/messages.js';
 import { aborted, type Connection, connectionLost, noAnswer } from './connection.js';
 
 /** A batch without what the route adds to it. */
-export type BatchBody = Omit<ExecBatchRequest, 'type' | 'id' | 'session' | 'seq' | 'acked' | 'session_epoch'>;
+export type BatchBody = Omit<
+  ExecBatchRequest,
+  'type' | 'id' | 'session' | 'seq' | 'acked' | 'session_epoch' | 'session_rev'
+>;
 
 /** What a route needs of its client. */
 export interface RouteHooks {
@@ -31,6 +34,8 @@ interface Pending {
   inFlight: boolean;
   /** It was sent on a way that ended before the answer. */
   perhapsApplied: boolean;
+  /** The daemon has given it up without knowing what became of it: its record tells. */
+  givenUp: SkylineError | null;
   /** Times that it was sent again. */
   repeats: number;
   /** Settles with it. */
@@ -68,8 +73,8 @@ export class Route {
   /** When the worker may be looked for, on performance.now()'s clock. The first batch needs no way of its own. */
   #directAt = Number.POSITIVE_INFINITY;
   #session: string = randomUUID();
-  /** The epoch in which the session began, once an answer has told it. */
-  #epoch: number | undefined;
+  /** Where the database stood by the latest answer. */
+  #seen: { readonly epoch: number; readonly rev: number } | null = null;
   #lastSeq = 0;
   #closedBy: SkylineError | null = null;
 
@@ -103,6 +108,7 @@ export class Route {
       deadline: timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs,
       inFlight: false,
       perhapsApplied: false,
+      givenUp: null,
       repeats: 0,
       answer: promise,
       resolve,
@@ -180,15 +186,18 @@ export class Route {
   }
 
   #send(pending: Pending, way: Connection): void {
-    const { body, seq } = pending;
-    const late = pending.perhapsApplied && performance.now() > pending.deadline;
+    const { body, seq, perhapsApplied } = pending;
+    const late = pending.givenUp !== null || (perhapsApplied && performance.now() > pending.deadline);
     const numbers = this.#hooks.exactlyOnce
       ? {
           session: this.#session,
           seq,
           acked: this.#acked(),
-          ...(this.#epoch === undefined ? {} : { session_epoch: this.#epoch }),
-          // Its time is over: what became of it is all that is asked.
+          // Another file may be there by now, which knows nothing of what the old one has applied.
+          ...(perhapsApplied && this.#seen !== null
+            ? { session_epoch: this.#seen.epoch, session_rev: this.#seen.rev }
+            : {}),
+          // Its time is over, or it kills workers: what became of it is all that is asked.
           ...(late ? { only_replay: true } : {}),
         }
       : {};
@@ -217,10 +226,17 @@ export class Route {
   }
 
   #answered(pending: Pending, reply: JsonObject): void {
-    if (typeof reply.epoch === 'number') this.#epoch ??= reply.epoch;
+    this.#see(reply);
     if (this.#directAt === Number.POSITIVE_INFINITY && this.#hooks.direct) this.#directAt = 0;
     if (this.#outstanding.delete(pending)) pending.resolve(reply);
     this.#flush();
+  }
+
+  #see({ epoch, rev }: JsonObject): void {
+    if (typeof epoch !== 'number' || typeof rev !== 'number') return;
+    const seen = this.#seen;
+    if (seen === null || epoch > seen.epoch || (epoch === seen.epoch && rev > seen.rev))
+      this.#seen = { epoch, rev };
   }
 
   #refused(pending: Pending, error: unknown, way: Connection): void {
@@ -248,10 +264,15 @@ export class Route {
         if (this.#isDirect) this.#directAt = performance.now() + DIRECT_AGAIN_MS;
         return this.#hooks.exactlyOnce;
       case 'SESSION_CONFLICT':
-        // The database was replaced since the session began. What was never in hand may begin a new one.
+        // The file knows something else of this session. What was never in hand may begin a new one.
         this.#session = randomUUID();
-        this.#epoch = undefined;
         return !pending.perhapsApplied;
+      case 'WORKER_CRASHED':
+      case 'TIMEOUT':
+        if (error.outcome !== 'unknown' || !this.#hooks.exactlyOnce || pending.givenUp !== null) return false;
+        pending.perhapsApplied = true;
+        pending.givenUp = error;
+        return true;
       default:
         return false;
     }
@@ -309,8 +330,12 @@ function outcomeOf({ inFlight, perhapsApplied }: Pending): 'not_applied' | 'unkn
 }
 
 /** What the daemon refuses now may have been applied when it was sent before. */
-function explain({ perhapsApplied }: Pending, error: unknown): unknown {
-  if (!perhapsApplied || !(error instanceof SkylineError) || error.code !== 'SESSION_CONFLICT') return error;
+function explain({ perhapsApplied, givenUp }: Pending, error: unknown): unknown {
+  if (!perhapsApplied || !(error instanceof SkylineError)) return error;
+  // Nothing is recorded, so nothing was applied: now that is known.
+  if (givenUp !== null && error.code === 'TIMEOUT' && error.outcome === 'not_applied')
+    return new SkylineError(givenUp.code, givenUp.message, { details: givenUp.details, cause: givenUp });
+  if (error.code !== 'SESSION_CONFLICT') return error;
   return new SkylineError(
     'SESSION_CONFLICT',
     `The database was replaced while the batch was on its way: whether the old one had applied it is unknown, the new one has not. ${error.message}`,

@@ -159,7 +159,7 @@ export function decodeExecBatch(object: JsonObject, limits: Limits): ExecBatchRe
 }
 
 /** Fields that say nothing without a session. */
-const OF_SESSION = ['seq', 'acked', 'session_epoch', 'only_replay'] as const;
+const OF_SESSION = ['seq', 'acked', 'session_epoch', 'session_rev', 'only_replay'] as const;
 
 type SessionFields = Pick<ExecBatchRequest, 'session' | (typeof OF_SESSION)[number]>;
 
@@ -179,6 +179,8 @@ function decodeSession(object: JsonObject): SessionFields {
   if (acked !== undefined) fields.acked = asInteger(acked, 'acked');
   const epoch = field(object, 'session_epoch');
   if (epoch !== undefined) fields.session_epoch = asInteger(epoch, 'session_epoch');
+  const rev = field(object, 'session_rev');
+  if (rev !== undefined) fields.session_rev = asInteger(rev, 'session_rev');
   const only = field(object, 'only_replay');
   if (only !== undefined) fields.only_replay = asBoolean(only, 'only_replay');
   if (fields.acked !== undefined && fields.acked >= fields.seq)

@@ -88,6 +88,8 @@ export interface ExecBatchRequest extends DatabaseRequest {
   readonly acked?: number;
   /** The epoch of the session's earlier answers: in another file the batch is refused instead of run a second time. */
   readonly session_epoch?: number;
+  /** The rev of the session's latest answer: an older copy in the file's place is told by it, where the epoch is the same. */
+  readonly session_rev?: number;
   /** Answer with what is recorded of this `seq`. If there is nothing, it is given up: recorded as not applied. */
   readonly only_replay?: boolean;
 }

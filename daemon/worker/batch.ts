@@ -23,6 +23,8 @@ export interface Turn {
   readonly acked: number;
   /** Of the session's earlier answers. */
   readonly epoch: number | undefined;
+  /** Of the session's latest answer. */
+  readonly rev: number | undefined;
   /** Answer with the record; run nothing. */
   readonly onlyReplay: boolean;
   /** Fingerprint of what it would do. */
@@ -93,9 +95,17 @@ export class Guard {
 }
 
 function turnOf(request: ExecBatchRequest): Turn | null {
-  const { session, seq, acked = 0, session_epoch: epoch, only_replay: onlyReplay = false } = request;
+  const { session, seq, acked = 0, session_epoch: epoch, session_rev: rev } = request;
   if (session === undefined || seq === undefined) return null;
-  return { session, seq, acked, epoch, onlyReplay, body: fingerprint(request) };
+  return {
+    session,
+    seq,
+    acked,
+    epoch,
+    rev,
+    onlyReplay: request.only_replay === true,
+    body: fingerprint(request),
+  };
 }
 
 export function newResults(request: ExecBatchRequest, limits: Limits): BatchResults {

@@ -91,7 +91,7 @@ export function executeGroup(
     let { rev } = terms.position;
     for (const [index, { batch, deadline }] of work.entries()) {
       if (outcomes.length > 0 && performance.now() > until) return;
-      const settled = file.sessions.lookUp(batch, terms.position.epoch);
+      const settled = file.sessions.lookUp(batch, terms.position);
       if (settled !== null) {
         outcomes[index] = { ...settled, rev };
         continue;

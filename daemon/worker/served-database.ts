@@ -141,7 +141,7 @@ export class ServedDatabase {
     if (batch.turn === null) checkDeadline(deadline);
     if (await this.open()) return await this.#executeAlone(work);
     checkDeadline(deadline);
-    const refused = batch.turn === null ? null : refusal(batch.turn, null, this.#position.epoch);
+    const refused = batch.turn === null ? null : refusal(batch.turn, null, this.#position);
     if (refused !== null) throw refused;
     // There is no place to record that in: a copy of it on its way could still make the file.
     if (batch.turn?.onlyReplay === true) return { error: givenUp(batch.turn.seq) };
@@ -226,7 +226,7 @@ export class ServedDatabase {
   async #executeAlone({ batch, deadline }: Work): Promise<Settled> {
     const file = await this.file();
     const attempt = (): Settled => {
-      const settled = file.sessions.lookUp(batch, this.#position.epoch);
+      const settled = file.sessions.lookUp(batch, this.#position);
       if (settled !== null) return settled;
       checkDeadline(deadline);
       if (batch.turn?.onlyReplay === true) return this.#giveUp(file, batch, batch.turn.seq);

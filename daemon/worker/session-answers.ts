@@ -1,6 +1,7 @@
 import { SkylineError } from '../../protocol/errors.js';
 import type { ErrorReply, Limits, RequestId } from '../../protocol/messages.js';
 import type { Turn } from './batch.js';
+import type { Position } from './link.js';
 import { okReply } from './reply.js';
 import { fromLine, type OutcomeRecord, type Session, toLine } from './session-table.js';
 
@@ -39,7 +40,7 @@ export function replay({ line }: OutcomeRecord, id: RequestId | undefined, limit
 }
 
 /** Why a batch of which nothing is recorded is not run; null when it is its turn. */
-export function refusal(turn: Turn, session: Session | null, epoch: number): SkylineError | null {
+export function refusal(turn: Turn, session: Session | null, at: Position): SkylineError | null {
   const { seq } = turn;
   if (session !== null && seq <= session.acked) {
     return conflict(
@@ -47,11 +48,18 @@ export function refusal(turn: Turn, session: Session | null, epoch: number): Sky
       'unknown',
     );
   }
-  if (turn.epoch !== undefined && turn.epoch !== epoch) {
+  if (turn.epoch !== undefined && turn.epoch !== at.epoch) {
     return new SkylineError(
       'SESSION_CONFLICT',
-      `The session knows this database at epoch ${turn.epoch}, but it was replaced: it is at epoch ${epoch}, where this batch was not applied. Read again; then begin a new session.`,
-      { details: { expected: turn.epoch, actual: epoch } },
+      `The session knows this database at epoch ${turn.epoch}, but it was replaced: it is at epoch ${at.epoch}, where this batch was not applied. Read again; then begin a new session.`,
+      { details: { expected: turn.epoch, actual: at.epoch } },
+    );
+  }
+  if (turn.rev !== undefined && turn.rev > at.rev) {
+    return new SkylineError(
+      'SESSION_CONFLICT',
+      `The session knows this database at rev ${turn.rev}, but it is at rev ${at.rev}: an older copy has taken its place, where this batch was not applied. Read again; then begin a new session.`,
+      { details: { expected: turn.rev, actual: at.rev } },
     );
   }
   if (session !== null && seq <= session.last) {

@@ -1,6 +1,7 @@
 import type { SkylineError } from '../../protocol/errors.js';
 import type { Limits } from '../../protocol/messages.js';
 import type { CheckedBatch, Turn } from './batch.js';
+import type { Position } from './link.js';
 import { otherBody, refusal, replay, type Settled, withoutResults } from './session-answers.js';
 import { newSession, type Session, type SessionTable, toLine } from './session-table.js';
 
@@ -69,13 +70,13 @@ export class Sessions {
   }
 
   /** What is to be answered without running the batch; null when it is to be run. */
-  lookUp(batch: CheckedBatch, epoch: number): Settled | null {
+  lookUp(batch: CheckedBatch, position: Position): Settled | null {
     const { turn, request } = batch;
     if (turn === null) return null;
     const session = this.#session(turn.session);
     const record = session.records.get(turn.seq);
     if (record !== undefined && record.body === turn.body) return replay(record, request.id, this.#limits);
-    const error = record === undefined ? refusal(turn, session, epoch) : otherBody(turn);
+    const error = record === undefined ? refusal(turn, session, position) : otherBody(turn);
     return error === null ? null : { error };
   }
 

@@ -194,17 +194,32 @@ export class Playground {
     });
   }
 
+  /** Pids of this playground's routers. */
+  daemons(): number[] {
+    return this.processes().filter((pid) => {
+      try {
+        return /^skylinedb-daemon|daemon\/main\.js/.test(readFileSync(`/proc/${pid}/cmdline`, 'latin1'));
+      } catch {
+        return false;
+      }
+    });
+  }
+
   /** Ends every process and removes the folder. Use in afterEach. */
   async dispose(): Promise<void> {
     for (const wire of this.#wires) wire.destroy();
-    for (const pid of this.processes()) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // Gone by itself.
+    // Again and again: a client may just have started another daemon.
+    await until('all processes of the playground have ended', () => {
+      const left = this.processes();
+      for (const pid of left) {
+        try {
+          process.kill(pid, 'SIGKILL');
+        } catch {
+          // Gone by itself.
+        }
       }
-    }
-    await until('all processes of the playground have ended', () => this.processes().length === 0);
+      return left.length === 0;
+    });
     rmSync(this.dir, { recursive: true, force: true });
   }
 
