@@ -14,7 +14,7 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
 /** The members that are looked for, and their keys as they mostly come. */
-const WANTED = (['type', 'id', 'db', 'timeout_ms'] as const).map((name) => ({
+const WANTED = (['type', 'id', 'db', 'timeout_ms', 'session'] as const).map((name) => ({
   name,
   bytes: Buffer.from(`"${name}"`),
 }));
@@ -59,7 +59,13 @@ export function readBatchEnvelope(payload: Buffer): ExecBatchEnvelope | null {
 
 /** Of members with the same key the last one counts, as for JSON.parse; null when this is no object. */
 function findMembers(payload: Buffer): Found | null {
-  const found: Found = { type: undefined, id: undefined, db: undefined, timeout_ms: undefined };
+  const found: Found = {
+    type: undefined,
+    id: undefined,
+    db: undefined,
+    timeout_ms: undefined,
+    session: undefined,
+  };
   let at = skipSpace(payload, 0);
   if (payload[at] !== OPEN_BRACE) return null;
   at = skipSpace(payload, at + 1);

@@ -36,6 +36,7 @@ test.each([
   ['{"db":{"a":[1]},"type":"ExecBatch","db":"x"}', { db: 'x' }],
   ['{"stmts":[{"type":"Ping","db":"no","id":9}],"type":"ExecBatch","db":"x"}', { db: 'x' }],
   ['{"a":"\\"","b":"\\\\","c":"}]\\\\\\"","type":"ExecBatch","timeout_ms":1e3}', { timeout_ms: 1000 }],
+  ['{"type":"ExecBatch","session":"\\u0073","seq":7}', { session: 's' }],
   ['{"__proto__":{"db":"no"},"constructor":1,"type":"ExecBatch"}', {}],
   ['{"ty\\/pe":1,"d":2,"dbs":3,"tx":"none","timeout_m":4,"äöü":5,"type":"ExecBatch","id":-0}', { id: -0 }],
   ['{"type":"ExecBatch","db":"ä€😀\u0000"}'.replace('\u0000', '\\u0000'), { db: 'ä€😀\0' }],
@@ -55,6 +56,7 @@ test.each([
   '{"type":"ExecBatch","db":["x"]}',
   '{"type":"ExecBatch","db":"x","db":{}}',
   '{"type":"ExecBatch","timeout_ms":-1}',
+  '{"type":"ExecBatch","session":7}',
   `{"type":"ExecBatch","id":"${'i'.repeat(257)}"}`,
 ])('what is no batch, or a wrong one, is left to the parser: %s', (json) => {
   expect(whole(Buffer.from(json))).toBeNull();
@@ -121,7 +123,19 @@ const scalar = fc.oneof(
   fc.constantFrom('null', 'true', 'false', '0', '-0', '1e3', '-1.5E-7', '9007199254740993', '1e999'),
   fc.integer().map(String),
 );
-const name = fc.constantFrom('type', 'id', 'db', 'timeout_ms', 'stmts', 'tx', '__proto__', 'd', 'types', '');
+const name = fc.constantFrom(
+  'type',
+  'id',
+  'db',
+  'timeout_ms',
+  'session',
+  'stmts',
+  'tx',
+  '__proto__',
+  'd',
+  'types',
+  '',
+);
 const key = fc.oneof({ weight: 5, arbitrary: string(name) }, { weight: 1, arbitrary: anyString });
 const { value, object } = fc.letrec<{ value: string; object: string }>((tie) => ({
   value: fc.oneof(
@@ -140,6 +154,7 @@ const member = fc.oneof(
   { weight: 3, arbitrary: fc.tuple(string(fc.constant('db')), anyString) },
   { weight: 3, arbitrary: fc.tuple(string(fc.constant('id')), fc.oneof(fc.nat().map(String), anyString)) },
   { weight: 1, arbitrary: fc.tuple(string(fc.constant('timeout_ms')), fc.nat().map(String)) },
+  { weight: 1, arbitrary: fc.tuple(string(fc.constant('session')), anyString) },
   { weight: 4, arbitrary: fc.tuple(fc.constantFrom('"stmts"', '"x"', '"a\\"b"', '"long key"'), value) },
   { weight: 1, arbitrary: fc.tuple(key, value) },
 );

@@ -1,0 +1,185 @@
+import { expect, test, vi } from 'vitest';
+import { BatchQueue, type Job } from '../../../daemon/batch-queue.js';
+import type { Position } from '../../../daemon/worker/link.js';
+import { monotonicMs } from '../../../daemon/worker/link.js';
+import type { Waiter, WorkerProcess } from '../../../daemon/worker-process.js';
+import type { SkylineError } from '../../../protocol/errors.js';
+
+/** What becomes of a batch whose worker dies. The workers here only note what they are given. */
+
+interface Given {
+  readonly name: string;
+  readonly waiter: Waiter;
+}
+
+class FakeWorker {
+  readonly state = 'serving';
+  readonly given: Given[] = [];
+
+  request(_lane: number, payload: Buffer, _deadline: number, waiter: Waiter): number {
+    this.given.push({ name: payload.toString(), waiter });
+    return this.given.length;
+  }
+
+  isRunning(): boolean {
+    return true;
+  }
+
+  get names(): string[] {
+    return this.given.map(({ name }) => name);
+  }
+
+  started(rev: number): void {
+    for (const { waiter } of this.given) waiter.started?.(rev);
+  }
+
+  die(): void {
+    for (const { waiter } of this.given) waiter.lost({ code: null, signal: 'SIGKILL' });
+  }
+}
+
+function scene(known: Position | null) {
+  const workers: FakeWorker[] = [new FakeWorker()];
+  const at = { known, file: known ?? { id: null, epoch: 1, rev: 0 } };
+  const current = () => workers.at(-1) as unknown as WorkerProcess;
+  const stopWorker = vi.fn();
+  const queue = new BatchQueue({
+    serving: async () => {
+      workers.push(new FakeWorker());
+      return current();
+    },
+    position: async () => at.file,
+    known: () => at.known,
+    answered: () => undefined,
+    stopWorker,
+    lastWords: () => '',
+    empty: () => undefined,
+  });
+  const failures = new Map<string, SkylineError>();
+  const submit = (name: string, more: Partial<Job> = {}) =>
+    queue.submit(
+      {
+        lane: 1,
+        payload: Buffer.from(name),
+        deadline: 0,
+        session: false,
+        reply: () => undefined,
+        fail: (error) => failures.set(name, error),
+        ...more,
+      } as Job,
+      current(),
+    );
+  /** The worker of now. */
+  const worker = () => workers.at(-1) as FakeWorker;
+  /** Kills it, and waits until all is settled. */
+  const die = async () => {
+    const next = workers.length + 1;
+    const { given } = worker();
+    worker().die();
+    await vi.waitFor(() => {
+      if (workers.length < next && failures.size < given.length) throw new Error('not settled');
+    });
+  };
+  return { at, submit, worker, die, failures, stopWorker };
+}
+
+const AT = { id: 'a', epoch: 1, rev: 10 };
+
+test('what was in hand goes on when the rev is as it was; else only what has a session', async () => {
+  const same = scene(AT);
+  same.submit('plain');
+  same.submit('session', { session: true });
+  same.worker().started(10);
+  await same.die();
+  expect(same.worker().names).toEqual(['plain', 'session']);
+
+  const moved = scene(AT);
+  moved.submit('plain');
+  moved.submit('session', { session: true });
+  moved.worker().started(10);
+  moved.at.file = { ...AT, rev: 11 };
+  await moved.die();
+  expect(moved.worker().names).toEqual(['session']);
+  expect(moved.failures.get('plain')).toMatchObject({ code: 'WORKER_CRASHED', outcome: 'unknown' });
+});
+
+test('commits that the router has not heard of, before the group began, are not taken for the group', async () => {
+  const { at, submit, worker, die, failures } = scene(AT);
+  submit('plain');
+  // Clients on the worker's own socket have brought it to 15; the router has heard of 10.
+  worker().started(15);
+  at.file = { ...AT, rev: 15 };
+  await die();
+  expect(worker().names).toEqual(['plain']);
+  expect(failures.size).toBe(0);
+});
+
+test('a worker that had not opened the file leaves the router with what it knows itself', async () => {
+  const { at, submit, worker, die, failures } = scene(AT);
+  submit('plain');
+  worker().started(-1);
+  await die();
+  expect(worker().names).toEqual(['plain']);
+  worker().started(10);
+  at.file = { ...AT, rev: 11 };
+  worker().die();
+  await vi.waitFor(() => expect(failures.get('plain')).toMatchObject({ outcome: 'unknown' }));
+});
+
+test('a batch with a session is given up after three workers, and the truth is told', async () => {
+  for (const [rev, outcome] of [
+    [10, 'not_applied'],
+    [11, 'unknown'],
+  ] as const) {
+    const { at, submit, worker, die, failures } = scene(AT);
+    submit('session', { session: true });
+    worker().started(10);
+    at.file = { ...AT, rev };
+    await die();
+    for (let more = 0; more < 2; more += 1) {
+      expect(worker().names).toEqual(['session']);
+      // The later ones are sure of theirs, but not of the first.
+      worker().started(rev);
+      worker().die();
+      await vi.waitFor(() => {
+        if (worker().given.length === 0 || failures.size > 0 || more === 0) return;
+        throw new Error('not settled');
+      });
+      await new Promise(setImmediate);
+    }
+    expect(failures.get('session')).toMatchObject({ code: 'WORKER_CRASHED', outcome });
+  }
+});
+
+test('a batch that was stopped at its deadline: with a session, the next worker looks whether it is recorded', async () => {
+  for (const [session, rev] of [
+    [true, 10],
+    [true, 11],
+    [false, 11],
+  ] as const) {
+    const { at, submit, worker, die, failures, stopWorker } = scene(AT);
+    submit('late', { session, deadline: monotonicMs() + 1 });
+    worker().started(10);
+    worker().given[0]?.waiter.running?.();
+    await vi.waitFor(() => expect(stopWorker).toHaveBeenCalled());
+    at.file = { ...AT, rev };
+    await die();
+    // Past its deadline no worker begins it, so that it may be given to one whose record is wanted.
+    if (session && rev === 11) expect(worker().names).toEqual(['late']);
+    else
+      expect(failures.get('late')).toMatchObject({
+        code: 'TIMEOUT',
+        outcome: rev === 10 ? 'not_applied' : 'unknown',
+      });
+  }
+});
+
+test('a deadline that passes before the next worker has looked leaves the outcome open', async () => {
+  const { at, submit, worker, failures } = scene(AT);
+  submit('late', { session: true, deadline: monotonicMs() + 150 });
+  worker().started(10);
+  at.file = { ...AT, rev: 11 };
+  worker().die();
+  await vi.waitFor(() => expect(worker().names).toEqual(['late']));
+  await vi.waitFor(() => expect(failures.get('late')).toMatchObject({ code: 'TIMEOUT', outcome: 'unknown' }));
+});
