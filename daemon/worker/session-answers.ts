@@ -18,7 +18,8 @@ export function withoutResults(line: string): string {
 }
 
 /** The answer to a batch that was settled before: as it was recorded, with the id of who asks now. */
-export function replay({ line }: OutcomeRecord, id: RequestId | undefined, limits: Limits): Settled {
+export function replay(record: OutcomeRecord, id: RequestId | undefined, limits: Limits): Settled {
+  const { line } = record;
   const { seq, kind, text } = fromLine(line);
   if (kind === 'error') {
     const { code, message, details, ...rest } = JSON.parse(text) as ErrorReply & { details: object };
@@ -36,7 +37,7 @@ export function replay({ line }: OutcomeRecord, id: RequestId | undefined, limit
   const reply = okReply(id, `"replayed":true,${text}${kind === 'cut' ? ',"results_omitted":true' : ''}`);
   if (reply.length * 3 <= limits.max_frame || Buffer.byteLength(reply) <= limits.max_frame) return { reply };
   const bare = withoutResults(line);
-  return bare === line ? { reply } : replay({ body: 0, line: bare }, id, limits);
+  return bare === line ? { reply } : replay({ ...record, line: bare }, id, limits);
 }
 
 /** Why a batch of which nothing is recorded is not run; null when it is its turn. */

@@ -12,6 +12,7 @@ export type RecordKind = 'ok' | 'cut' | 'error' | 'begun';
 
 /** One outcome as a line of text, and what is looked at without reading it. */
 export interface OutcomeRecord {
+  readonly seq: number;
   /** Fingerprint of the batch's body. */
   readonly body: number;
   /** `seq body kind text`. The text is JSON without line breaks, exactly as it was sent: 2.0 must not become 2. */
@@ -24,15 +25,15 @@ export interface Session {
   last: number;
   /** Up to here the client has all answers, or they are not kept any more. */
   acked: number;
-  /** By seq, rising. */
-  readonly records: Map<number, OutcomeRecord>;
+  /** Their seqs rise. No Map: entries that come and go all the time make iterating one slow, and garbage. */
+  readonly records: OutcomeRecord[];
   /** Of all lines together, in UTF-16 units. */
   size: number;
 }
 
 /** A new session, of which nothing is recorded. */
 export function newSession(): Session {
-  return { last: 0, acked: 0, records: new Map(), size: 0 };
+  return { last: 0, acked: 0, records: [], size: 0 };
 }
 
 export function toLine(seq: number, body: number, kind: RecordKind, text: string): string {
@@ -80,7 +81,7 @@ export class SessionTable {
     const session = { ...newSession(), last: row.last, acked: row.acked };
     for (const line of row.outcomes === '' ? [] : row.outcomes.split('\n')) {
       const { seq, body } = fromLine(line);
-      session.records.set(seq, { body, line });
+      session.records.push({ seq, body, line });
       session.size += line.length;
     }
     return session;
@@ -89,7 +90,7 @@ export class SessionTable {
   /** Writes the session's row, in the transaction that is open; makes the table with the first one. */
   write(name: string, { last, acked, records }: Session, seconds: number): void {
     let outcomes = '';
-    for (const { line } of records.values()) outcomes += outcomes === '' ? line : `\n${line}`;
+    for (const { line } of records) outcomes += outcomes === '' ? line : `\n${line}`;
     this.#made().write.run(name, seconds, last, acked, outcomes);
   }
 

@@ -3,7 +3,7 @@ import type { Limits } from '../../protocol/messages.js';
 import type { CheckedBatch, Turn } from './batch.js';
 import type { Position } from './link.js';
 import { otherBody, refusal, replay, type Settled, withoutResults } from './session-answers.js';
-import { newSession, type Session, type SessionTable, toLine } from './session-table.js';
+import { newSession, type OutcomeRecord, type Session, type SessionTable, toLine } from './session-table.js';
 
 /** What a batch has come to: the reply without its id, its error, or how many statements of a `tx: "none"` are done. */
 export type Recordable =
@@ -64,17 +64,12 @@ export class Sessions {
     this.#limits = limits;
   }
 
-  /** Something of the open transaction waits to be written. */
-  get changed(): boolean {
-    return this.#touched.size > 0;
-  }
-
   /** What is to be answered without running the batch; null when it is to be run. */
   lookUp(batch: CheckedBatch, position: Position): Settled | null {
     const { turn, request } = batch;
     if (turn === null) return null;
     const session = this.#session(turn.session);
-    const record = session.records.get(turn.seq);
+    const record = find(session, turn.seq);
     if (record !== undefined && record.body === turn.body) return replay(record, request.id, this.#limits);
     const error = record === undefined ? refusal(turn, session, position) : otherBody(turn);
     return error === null ? null : { error };
@@ -87,14 +82,18 @@ export class Sessions {
     this.#touched.set(turn.session, session);
     if (session.last === 0) this.#made += 1;
     const sizeBefore = session.size;
-    for (const seq of session.records.keys()) {
-      if (seq > turn.acked) break;
-      drop(session, seq);
-    }
+    while ((session.records[0]?.seq ?? Infinity) <= turn.acked) dropOldest(session);
     session.acked = Math.max(session.acked, turn.acked);
     session.last = Math.max(session.last, turn.seq);
-    put(session, turn.seq, turn.body, this.#line(turn, outcome));
-    if (session.size > MAX_SESSION_SIZE || session.records.size > MAX_OUTCOMES) trim(session);
+    const record = { seq: turn.seq, body: turn.body, line: this.#line(turn, outcome) };
+    const { records } = session;
+    // A `tx: "none"` batch comes again with each statement.
+    if (records.at(-1)?.seq === turn.seq) replace(session, records.length - 1, record);
+    else {
+      records.push(record);
+      session.size += record.line.length;
+    }
+    if (session.size > MAX_SESSION_SIZE || session.records.length > MAX_OUTCOMES) trim(session);
     this.#cachedSize += session.size - sizeBefore;
   }
 
@@ -205,26 +204,31 @@ export class Sessions {
   }
 }
 
-function put(session: Session, seq: number, body: number, line: string): void {
-  session.size += line.length - (session.records.get(seq)?.line.length ?? 0);
-  session.records.set(seq, { body, line });
+/** What is recorded of this seq; undefined when there is nothing. */
+function find({ last, records }: Session, seq: number): OutcomeRecord | undefined {
+  // Nearly always it is a new one.
+  return seq > last ? undefined : records.find((record) => record.seq === seq);
 }
 
-function drop(session: Session, seq: number): void {
-  session.size -= session.records.get(seq)?.line.length ?? 0;
-  session.records.delete(seq);
+function replace(session: Session, index: number, record: OutcomeRecord): void {
+  session.size += record.line.length - (session.records[index]?.line.length ?? 0);
+  session.records[index] = record;
+}
+
+function dropOldest(session: Session): void {
+  session.size -= session.records.shift()?.line.length ?? 0;
 }
 
 /** Makes a session small enough: first without the results of the oldest, then without the oldest. */
 function trim(session: Session): void {
-  for (const [seq, { body, line }] of session.records) {
+  const { records } = session;
+  for (const [index, record] of records.entries()) {
     if (session.size <= MAX_SESSION_SIZE) break;
-    put(session, seq, body, withoutResults(line));
+    replace(session, index, { ...record, line: withoutResults(record.line) });
   }
-  for (const seq of session.records.keys()) {
-    if (session.size <= MAX_SESSION_SIZE && session.records.size <= MAX_OUTCOMES) return;
-    drop(session, seq);
-    session.acked = Math.max(session.acked, seq);
+  while (session.size > MAX_SESSION_SIZE || records.length > MAX_OUTCOMES) {
+    session.acked = Math.max(session.acked, records[0]?.seq ?? 0);
+    dropOldest(session);
   }
 }
 
