@@ -76,6 +76,7 @@ test.each([
     ['--idle-timeout', 'idleTimeoutMs'],
     ['--worker-idle-timeout', 'workerIdleTimeoutMs'],
     ['--busy-timeout', 'busyTimeoutMs'],
+    ['--session-ttl', 'sessionTtlMs'],
   ] as const)
     expect(config([option, text])[field]).toBe(ms);
 });
