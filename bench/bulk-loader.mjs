@@ -6,10 +6,6 @@ import BetterSqlite3 from 'better-sqlite3';
 import { INSERT_ENTRY, NOTE } from './loads.mjs';
 import { library } from './subjects/skylinedb.mjs';
 
-/** Rows of one batch, and batches on their way at once: enough that neither side waits for the other. */
-const ROWS_PER_BATCH = 5_000;
-const IN_FLIGHT = 4;
-
 const [way, file = '', count = '0', socket = ''] = process.argv.slice(2);
 const total = Number(count);
 const took = way === 'direct' ? loadDirectly() : await loadThroughDaemon();
@@ -36,17 +32,12 @@ async function loadThroughDaemon() {
   // Reads only, so it changes nothing: but the worker is up, as the file is open in the other case.
   await db.exec('SELECT 1');
   const began = performance.now();
-  let next = 0;
-  const send = async () => {
-    while (next < total) {
-      const first = next;
-      next = Math.min(total, first + ROWS_PER_BATCH);
-      const paramSets = Array.from({ length: next - first }, (_, at) => [0, first + at, NOTE]);
-      await db.batch([{ sql: INSERT_ENTRY, paramSets }], { results: false });
-    }
-  };
-  await Promise.all(Array.from({ length: IN_FLIGHT }, send));
+  await db.load({ sql: INSERT_ENTRY }, entries());
   const ended = performance.now();
   skyline.close();
   return ended - began;
+}
+
+function* entries() {
+  for (let n = 0; n < total; n += 1) yield [0, n, NOTE];
 }

@@ -22,6 +22,7 @@ import {
 } from './batch.js';
 import type { Client } from './client.js';
 import type { RequestOptions, Unnumbered } from './connection.js';
+import { type LoadOptions, type LoadResult, type LoadTarget, load } from './load.js';
 import { Reader, type ReaderOptions } from './reader.js';
 
 export interface MaintenanceOptions {
@@ -88,6 +89,28 @@ export class Database {
     };
     const reply = await this.#client.route(this.path).submit(body, { signal, timeoutMs });
     return decodeBatch(decodeReply('ExecBatch', reply));
+  }
+
+  /**
+   * Loads many rows: reads them no faster than the daemon takes them, and sends them in batches that are a transaction each.
+   *
+   * The first batch that fails ends the load. One other may have been on its way and is committed then:
+   * `details.rows_committed` counts all rows that are, and `details.failed_rows` has the first row that is not, from 0, and
+   * the first one behind the failed batch. With `outcome: "unknown"` the rows of `failed_rows` may be committed, too.
+   *
+   * @param target a table, or a statement that is run for each row: `{ sql: 'INSERT OR IGNORE INTO t VALUES (?, ?)' }`
+   * @param rows arrays of values in the columns' order, or objects by the columns' names, all with those of the first;
+   *   for a statement its parameters
+   * @example
+   * await db.load('stars', parseLines(file), { columns: ['name', 'magnitude'] });
+   * @throws SkylineError the batch's; `ABORTED` for the signal, and when the iterable throws (`cause`)
+   */
+  async load(
+    target: LoadTarget,
+    rows: Iterable<SqlParams> | AsyncIterable<SqlParams>,
+    options: LoadOptions = {},
+  ): Promise<LoadResult> {
+    return await load(this, target, rows, options);
   }
 
   /**

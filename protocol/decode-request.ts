@@ -210,7 +210,7 @@ function decodeStatement(value: unknown, index: number, limits: Limits): Stateme
       sql,
       ...optional(object, 'params', (params, where) => asParams(params, where, limits)),
       ...optional(object, 'param_sets', (sets, where) =>
-        asArray(sets, where).map((set, at) => asParams(set, `${where}[${at}]`, limits)),
+        asArray(sets, where).map((set, at) => asParams(set, where, limits, at)),
       ),
       ...optional(object, 'expect', (expect, where) =>
         optional(asObject(expect, where), 'rows_affected', asInteger),
@@ -229,11 +229,13 @@ function decodeStatement(value: unknown, index: number, limits: Limits): Stateme
   }
 }
 
-function asParams(value: unknown, where: string, limits: Limits): WireParams {
-  if (typeof value !== 'object' || value === null) throw unexpected(where, 'an array or an object', value);
+/** @param at which of many: its name is made for an error only, since there may be very many */
+function asParams(value: unknown, where: string, limits: Limits, at?: number): WireParams {
+  const name = () => (at === undefined ? where : `${where}[${at}]`);
+  if (typeof value !== 'object' || value === null) throw unexpected(name(), 'an array or an object', value);
   const count = Array.isArray(value) ? value.length : Object.keys(value).length;
   if (count > limits.max_parameters)
-    throw overLimit(`parameters in "${where}"`, count, limits, 'max_parameters');
+    throw overLimit(`parameters in "${name()}"`, count, limits, 'max_parameters');
   return value as WireParams;
 }
 
