@@ -80,6 +80,7 @@ function decodeError(object: JsonObject): SkylineError {
   const details: ErrorDetails = {
     ...optional(object, 'sqlite_code', asString),
     ...optional(object, 'statement_index', asInteger),
+    ...optional(object, 'parameter_set', asInteger),
     ...optional(object, 'parameter', asParameter),
     ...optional(object, 'applied', asInteger),
     ...optional(object, 'limit', asString),

@@ -377,6 +377,8 @@ export interface ErrorDetails {
   readonly sqlite_code?: string;
   /** Which statement of the batch, from 0. */
   readonly statement_index?: number;
+  /** Which of the statement's `param_sets`, from 0. */
+  readonly parameter_set?: number;
   /** Which parameter of the statement: its position from 0, or its name. */
   readonly parameter?: number | string;
   /** With `partial`: how many statements were applied. */

@@ -1,4 +1,4 @@
-import { invalidRequest, SkylineError } from '../../protocol/errors.js';
+import { SkylineError } from '../../protocol/errors.js';
 import type { ExecBatchRequest, Limits, Statement } from '../../protocol/messages.js';
 import type { FrameText } from '../../protocol/values.js';
 import { type Connection, outcomeToJson, type ResultBudget, type StatementOutcome } from './connection.js';
@@ -143,7 +143,7 @@ export function runStatement(
             results.budget,
             keep,
           )
-        : runSets(connection, checked, batch.frame, results, keep);
+        : runSets(connection, checked, batch.frame, results, keep, path);
     if (wasInTransaction && !connection.inTransaction) {
       throw new SkylineError('STATEMENT_NOT_ALLOWED', 'The statement ended the transaction.');
     }
@@ -169,25 +169,35 @@ function runSets(
   frame: FrameText,
   results: BatchResults,
   keep: boolean,
+  path: string,
 ): StatementOutcome {
   const total: StatementOutcome = { rowsAffected: 0, lastInsertRowid: null, columns: null, rows: [] };
   const sets = statement.param_sets ?? [];
   for (let set = 0; set < sets.length; set += 1) {
-    let bindings: readonly unknown[];
+    let outcome: StatementOutcome;
     try {
-      bindings = bindParameters(plan, sets[set], frame);
+      const bindings = bindParameters(plan, sets[set], frame);
+      outcome = connection.run(statement.sql, facts, bindings, results.budget, keep);
     } catch (error) {
-      throw error instanceof SkylineError
-        ? invalidRequest(`Parameter set ${set}: ${error.message}`, error.details)
-        : error;
+      throw atSet(fromSqlite(error, path), set);
     }
-    const outcome = connection.run(statement.sql, facts, bindings, results.budget, keep);
     total.rowsAffected += outcome.rowsAffected;
     total.lastInsertRowid = outcome.lastInsertRowid ?? total.lastInsertRowid;
     total.columns = outcome.columns;
     for (const row of outcome.rows) total.rows.push(row);
   }
   return total;
+}
+
+/** The same error, saying which of a statement's many sets it is about. */
+function atSet(error: unknown, set: number): unknown {
+  if (!(error instanceof SkylineError)) return error;
+  return new SkylineError(error.code, `Parameter set ${set}: ${error.message}`, {
+    outcome: error.outcome,
+    retryable: error.retryable,
+    details: { parameter_set: set, ...error.details },
+    cause: error,
+  });
 }
 
 /** The same error, saying which statement it is about. */
