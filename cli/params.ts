@@ -14,7 +14,7 @@ const NUMBER = /^[ \t\n\r]*(-?(?:0|[1-9]\d*))((?:\.\d+)?(?:[eE][+-]?\d+)?)[ \t\n
  */
 export function parseParams(texts: readonly string[]): SqlParams {
   const named = texts.map((text) => NAMED.exec(text));
-  if (named.every((match) => match === null)) return texts.map(parseValue);
+  if (named.every((match) => match === null)) return texts.map((text) => parseValue(text));
   const byName = new Map<string, SqlInput>();
   for (const [at, match] of named.entries()) {
     const [, name, value] = match ?? [];
@@ -31,10 +31,11 @@ export function parseParams(texts: readonly string[]): SqlParams {
  *
  * Finer than JSON.parse where SQLite tells apart what JavaScript does not: digits alone are an INTEGER of up to 64 bits, with
  * a point or an exponent it is a REAL.
+ * @param what it belongs to, for messages
  */
-export function parseValue(text: string): SqlInput {
+export function parseValue(text: string, what = '--param'): SqlInput {
   const number = NUMBER.exec(text);
-  if (number !== null) return parseNumber(text, number[1] ?? '', number[2] ?? '');
+  if (number !== null) return parseNumber(text, number[1] ?? '', number[2] ?? '', what);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -44,32 +45,36 @@ export function parseValue(text: string): SqlInput {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value;
   // SQLite keeps JSON documents as text. What looks like one of our tags must be one: a slip is not stored in silence.
   const tagged = typeof value === 'object' && Object.keys(value).some((key) => key.startsWith('$'));
-  return tagged ? parseTagged(text, value) : text;
+  return tagged ? parseTagged(text, value, what) : text;
 }
 
-function parseNumber(text: string, whole: string, rest: string): SqlInput {
+function parseNumber(text: string, whole: string, rest: string, what: string): SqlInput {
   if (rest === '') {
     const integer = BigInt(whole);
     if (BigInt.asIntN(64, integer) !== integer)
-      throw wrong(text, 'it does not fit into 64 bits; write it with a point or as "text" if that is meant');
+      throw wrong(
+        text,
+        'it does not fit into 64 bits; write it with a point or as "text" if that is meant',
+        what,
+      );
     return integer;
   }
   const value = Number(text);
   if (!Number.isFinite(value))
-    throw wrong(text, 'it is too large for a REAL; write {"$real":"Infinity"} if that is meant');
+    throw wrong(text, 'it is too large for a REAL; write {"$real":"Infinity"} if that is meant', what);
   return real(value);
 }
 
-function parseTagged(text: string, value: unknown): SqlInput {
+function parseTagged(text: string, value: unknown, what: string): SqlInput {
   try {
     const decoded = decodeCell(value);
     return typeof decoded === 'number' ? real(decoded) : decoded;
   } catch (error) {
-    throw wrong(text, `${messageOf(error)}; as a text, write it as a JSON string`);
+    throw wrong(text, `${messageOf(error)}; as a text, write it as a JSON string`, what);
   }
 }
 
-function wrong(text: string | undefined, why: string): Error {
+function wrong(text: string | undefined, why: string, what = '--param'): Error {
   const short = text !== undefined && text.length > 60 ? `${text.slice(0, 60)}…` : text;
-  return usageError(`--param '${short}': ${why}.`);
+  return usageError(`${what} '${short}': ${why}.`);
 }

@@ -29,6 +29,10 @@ const COMMANDS: { readonly [name: string]: CommandEntry } = {
     summary: 'read a database file directly, without a daemon',
     load: () => import('./commands/query.js'),
   },
+  import: {
+    summary: 'load a CSV or NDJSON file into a table',
+    load: () => import('./commands/import.js'),
+  },
   'prepare-for-maintenance': {
     summary: 'finish what is queued, refuse new writes, checkpoint',
     load: () => import('./commands/prepare-for-maintenance.js'),
