@@ -108,9 +108,11 @@ async function importStaged(
   } catch (error) {
     const unknown = moving && error instanceof SkylineError && error.outcome === 'unknown';
     // It is dropped in the transaction that moves the rows: if it is gone, they are there.
-    if (unknown && !(await exists(database, staging))) return loaded;
+    const left = !unknown || (await exists(database, staging).catch(() => undefined));
+    if (left === false) return loaded;
+    if (left === undefined) throw error;
     await database.exec(`DROP TABLE IF EXISTS ${staging}`).catch(() => undefined);
-    throw unknown ? settled(error) : error;
+    throw settled(causeOf(error, options.signal));
   }
   return loaded;
 }
@@ -159,10 +161,11 @@ export function causeOf(error: unknown, signal: AbortSignal | undefined): unknow
   return wrapped ? error.cause : error;
 }
 
-function settled(error: SkylineError): SkylineError {
-  return new SkylineError(error.code, error.message.replace(/ Whether the request .*$/, ''), {
-    cause: error,
-  });
+/** Whatever became of the request that failed, the table has nothing of it. */
+function settled(error: unknown): unknown {
+  if (!(error instanceof SkylineError) || error.outcome !== 'unknown') return error;
+  const { code, message, details } = error;
+  return new SkylineError(code, message.replace(/ Whether the request .*$/, ''), { details, cause: error });
 }
 
 function nothingImported(error: unknown, table: string): unknown {

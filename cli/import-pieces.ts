@@ -62,7 +62,7 @@ export async function importInPieces(
         signal,
         0,
         committed,
-        'Standard input cannot be resumed: give only the rows behind these.',
+        `A pipe cannot be resumed: give ${text.name} only the rows behind these.`,
       );
     }
   }

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createReadStream } from 'node:fs';
+import { constants, createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -9,15 +9,18 @@ import { usageError } from './errors.js';
 /** Bytes of one row's text: more than that does not fit into a frame of the daemon. */
 export const MAX_ROW_BYTES = 16 * 1024 * 1024;
 
+const S_IFMT = BigInt(constants.S_IFMT);
+const S_IFREG = BigInt(constants.S_IFREG);
+
 /** A file, or standard input, that is read once from its beginning. */
 export class ImportText {
   /** For messages. */
   readonly name: string;
-  /** undefined for standard input. */
+  /** undefined for standard input and for pipes. */
   readonly path: string | undefined;
-  /** Bytes; undefined where nobody can know. */
+  /** Bytes; undefined where there is no path. */
   readonly size: number | undefined;
-  /** What tells a changed file: its size and the time of its last change. Empty for standard input. */
+  /** What tells a changed file: its size and the time of its last change. Empty where there is no path. */
   readonly version: string;
   readonly #stream: Readable;
   #bytesRead = 0;
@@ -25,7 +28,7 @@ export class ImportText {
   private constructor(
     name: string,
     stream: Readable,
-    file?: { path: string; size: number | undefined; version: string },
+    file?: { path: string; size: number; version: string },
   ) {
     this.name = name;
     this.#stream = stream;
@@ -42,10 +45,9 @@ export class ImportText {
       const { size, mtimeNs, mode } = await stat(path, { bigint: true });
       const stream = createReadStream(path, { highWaterMark: 256 * 1024 });
       await once(stream, 'ready');
-      // A pipe has no size, and a folder cannot be read: that shows with the first read.
-      const regular = (mode & 0o170000n) === 0o100000n;
-      const version = `${size} bytes, ${mtimeNs}`;
-      return new ImportText(file, stream, { path, size: regular ? Number(size) : undefined, version });
+      // A pipe is what standard input is: it has no size, and cannot be read twice.
+      if ((mode & S_IFMT) !== S_IFREG) return new ImportText(file, stream);
+      return new ImportText(file, stream, { path, size: Number(size), version: `${size} bytes, ${mtimeNs}` });
     } catch (error) {
       throw usageError(`${file} cannot be read: ${messageOf(error)}.`);
     }

@@ -1,5 +1,10 @@
 /** `skylinedb`: the client library. */
-export { type ClientErrorCode, ProtocolError, SkylineError } from '../protocol/errors.js';
+export {
+  type ClientErrorCode,
+  type FailureDetails,
+  ProtocolError,
+  SkylineError,
+} from '../protocol/errors.js';
 export type {
   BackupReply,
   CheckpointMode,

@@ -84,8 +84,7 @@ export async function load(
     await Promise.race([halt.promise, sender.settled()]);
     return sender.progress;
   } catch (error) {
-    await pieces.end();
-    await sender.settled();
+    await Promise.all([pieces.end(), sender.stop()]);
     throw sender.explain(error);
   } finally {
     signal?.removeEventListener('abort', onAbort);
@@ -150,6 +149,7 @@ class Sender {
   #batches = 0;
   #failed: { from: number; to: number } | undefined;
   #unknown = false;
+  #stopped = false;
 
   constructor(database: BatchTaker, target: LoadTarget, options: LoadOptions) {
     this.#database = database;
@@ -164,9 +164,19 @@ class Sender {
 
   /** Sends it, once there is room. */
   async send(piece: Piece): Promise<void> {
-    while (this.#onWay.length >= this.#inFlight) await this.#onWay.shift();
-    if (this.#failed !== undefined) return;
+    while (this.#onWay.length >= this.#inFlight) {
+      // Taken out afterwards: settled() must know of it meanwhile.
+      await this.#onWay[0];
+      this.#onWay.shift();
+    }
+    if (this.#stopped) return;
     this.#onWay.push(this.#deliver(piece));
+  }
+
+  /** Sends nothing more. Resolves when everything sent is answered. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.settled();
   }
 
   /** Resolves when everything sent is answered. */
@@ -191,6 +201,7 @@ class Sender {
     } catch (error) {
       if (!(error instanceof SkylineError) || error.outcome !== 'not_applied') this.#unknown = true;
       this.#failed = { from: Math.min(from, this.#failed?.from ?? from), to };
+      this.#stopped = true;
       this.onFailure(error);
       return;
     }

@@ -27,6 +27,14 @@ const RETRYABLE: ReadonlySet<string> = new Set<ErrorCode | ClientErrorCode>([
 
 const KNOWN: ReadonlySet<string> = new Set(ERROR_CODES);
 
+/** The details of an error reply, and what the client library adds when a load fails. */
+export interface FailureDetails extends ErrorDetails {
+  /** Rows of the load that are committed. */
+  readonly rows_committed?: number;
+  /** The first row of the failed batch, from 0, and the first one behind it. */
+  readonly failed_rows?: readonly [from: number, to: number];
+}
+
 /**
  * Any failure that SkylineDB reports. Match `code`; `message` says which side failed and what to do next.
  */
@@ -37,12 +45,12 @@ export class SkylineError extends Error {
   readonly outcome: Outcome;
   /** Whether sending the same request again is safe and may succeed: never unless nothing of it was applied. */
   readonly retryable: boolean;
-  readonly details: ErrorDetails;
+  readonly details: FailureDetails;
 
   constructor(
     code: ErrorCode | ClientErrorCode,
     message: string,
-    options: { outcome?: Outcome; retryable?: boolean; details?: ErrorDetails; cause?: unknown } = {},
+    options: { outcome?: Outcome; retryable?: boolean; details?: FailureDetails; cause?: unknown } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;

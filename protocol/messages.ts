@@ -393,10 +393,6 @@ export interface ErrorDetails {
   readonly actual?: number;
   /** The batch had failed before; this is what was answered, or would have been, then. */
   readonly replayed?: true;
-  /** Of the client library's load, not of a reply: rows that are committed. */
-  readonly rows_committed?: number;
-  /** Of the client library's load: the first row of the failed batch, from 0, and the first one behind it. */
-  readonly failed_rows?: readonly [from: number, to: number];
 }
 
 export interface ErrorReply extends ErrorDetails {

@@ -132,6 +132,7 @@ export const failure = {
 export const details: Required<ErrorDetails> = {
   sqlite_code: 'SQLITE_CONSTRAINT_UNIQUE',
   statement_index: 0,
+  parameter_set: 7,
   parameter: 'a',
   applied: 2,
   limit: 'max_frame',
