@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { SqlParams } from '../client/batch.js';
 import type { Database } from '../client/database.js';
-import { bytesOf, insertInto, type LoadOptions, quoteName } from '../client/load.js';
+import { bytesOf, insertInto, quoteName } from '../client/insert-rows.js';
+import type { LoadOptions } from '../client/load.js';
 import { codeOf, SkylineError } from '../protocol/errors.js';
 import type { SqlInput } from '../protocol/values.js';
 
@@ -67,9 +68,10 @@ export async function importAtomically(
   let bytes = 0;
   try {
     let step = await rows.next();
-    while (step.done !== true && bytes < ONE_BATCH_BYTES) {
-      first.push(step.value);
+    while (step.done !== true && bytes <= ONE_BATCH_BYTES) {
       bytes += bytesOf(step.value);
+      if (bytes > ONE_BATCH_BYTES) break;
+      first.push(step.value);
       step = await rows.next();
     }
     options.signal?.throwIfAborted();

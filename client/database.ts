@@ -22,7 +22,8 @@ import {
 } from './batch.js';
 import type { Client } from './client.js';
 import type { RequestOptions, Unnumbered } from './connection.js';
-import { type LoadOptions, type LoadResult, type LoadTarget, load } from './load.js';
+import type { LoadTarget } from './insert-rows.js';
+import { type LoadOptions, type LoadResult, load } from './load.js';
 import { Reader, type ReaderOptions } from './reader.js';
 
 export interface MaintenanceOptions {

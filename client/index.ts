@@ -27,6 +27,7 @@ export type { BatchOptions, BatchResult, BatchStatement, ExecResult, Row, SqlPar
 export { Client, connect } from './client.js';
 export type { RequestOptions } from './connection.js';
 export { Database, type MaintenanceOptions } from './database.js';
-export type { LoadOptions, LoadProgress, LoadResult, LoadTarget } from './load.js';
+export type { LoadTarget } from './insert-rows.js';
+export type { LoadOptions, LoadProgress, LoadResult } from './load.js';
 export type { ConnectOptions } from './options.js';
 export { Reader, type ReaderOptions } from './reader.js';

@@ -1,11 +1,8 @@
 import { invalidRequest, messageOf, SkylineError } from '../protocol/errors.js';
-import type { SqlInput } from '../protocol/values.js';
 import type { BatchOptions, BatchResult, BatchStatement, SqlParams } from './batch.js';
+import { bytesOf, type Insert, insertFor, type LoadTarget } from './insert-rows.js';
 
 /** Many rows as a stream of batches, no faster than the daemon takes them. */
-
-/** What rows are loaded into: a table by its name, or a statement that is run once for each row. */
-export type LoadTarget = string | { readonly sql: string };
 
 /** What has been committed so far. */
 export interface LoadProgress {
@@ -19,7 +16,7 @@ export interface LoadOptions {
   readonly columns?: readonly string[];
   /** Most rows of one batch, which is one transaction. Default 5 000. */
   readonly batchRows?: number;
-  /** Bytes after which a batch takes no further row. Default 1 MiB. */
+  /** Most bytes of one batch; a larger row is a batch of its own. Default 1 MiB. */
   readonly batchBytes?: number;
   /**
    * Batches on their way at once. Default 2. With 1 nothing behind a failed batch is committed, and it takes a third longer.
@@ -96,6 +93,8 @@ class Pieces {
   readonly #iterator: Iterator<SqlParams> | AsyncIterator<SqlParams>;
   readonly #maxRows: number;
   readonly #maxBytes: number;
+  /** The next piece: with the row that was too much for the one before. */
+  #begun: Piece = { sets: [], bytes: 0 };
   #waiting = false;
   #ended = false;
 
@@ -105,11 +104,12 @@ class Pieces {
     this.#iterator = Symbol.asyncIterator in rows ? rows[Symbol.asyncIterator]() : rows[Symbol.iterator]();
   }
 
-  /** The next rows: one at least, however large; undefined when there are none left. */
+  /** The next rows: one at least, which may be larger than the bound; undefined when there are none left. */
   async next(): Promise<Piece | undefined> {
-    const piece: Piece = { sets: [], bytes: 0 };
+    const piece = this.#begun;
+    this.#begun = { sets: [], bytes: 0 };
     this.#waiting = true;
-    while (!this.#ended && piece.sets.length < this.#maxRows && piece.bytes < this.#maxBytes) {
+    while (!this.#ended && piece.sets.length < this.#maxRows) {
       const step = this.#iterator.next();
       // Awaiting what is there already would cost more than all the rest.
       const { done, value } = 'then' in step ? await step : step;
@@ -117,8 +117,12 @@ class Pieces {
         this.#ended = true;
         break;
       }
-      piece.sets.push(value);
-      piece.bytes += bytesOf(value);
+      const bytes = bytesOf(value);
+      const full = piece.sets.length > 0 && piece.bytes + bytes > this.#maxBytes;
+      const into = full ? this.#begun : piece;
+      into.sets.push(value);
+      into.bytes += bytes;
+      if (full) break;
     }
     this.#waiting = false;
     return piece.sets.length === 0 ? undefined : piece;
@@ -239,69 +243,6 @@ class Sender {
       },
     );
   }
-}
-
-/** How a row becomes the parameters of a statement. */
-interface Insert {
-  readonly sql: string;
-  /** undefined when rows are parameters as they are. */
-  readonly paramsOf?: (row: SqlParams, at: number) => SqlParams;
-}
-
-/** The first row decides: arrays are values in the columns' order, objects name their columns. */
-function insertFor(target: LoadTarget, first: SqlParams, columns: readonly string[] | undefined): Insert {
-  if (typeof target !== 'string') return { sql: target.sql };
-  if (Array.isArray(first)) {
-    const width = columns?.length ?? first.length;
-    return { sql: insertInto(target, columns, width) };
-  }
-  const names = columns ?? Object.keys(first);
-  return {
-    sql: insertInto(target, names, names.length),
-    paramsOf: (row, at) => valuesOf(row, names, at),
-  };
-}
-
-/** The statement that inserts one row, with a `?` for each value. */
-export function insertInto(table: string, columns: readonly string[] | undefined, width: number): string {
-  if (width === 0) throw invalidRequest('The first row has no values, and so nothing to load into.');
-  const list = columns === undefined ? '' : ` (${columns.map(quoteName).join(', ')})`;
-  return `INSERT INTO ${quoteName(table)}${list} VALUES (${new Array(width).fill('?').join(', ')})`;
-}
-
-function valuesOf(row: SqlParams, names: readonly string[], at: number): SqlParams {
-  const values = names.map((name) => (row as { readonly [name: string]: SqlInput | undefined })[name]);
-  const missing = values.indexOf(undefined);
-  if (missing >= 0 || Array.isArray(row) || Object.keys(row).length !== names.length)
-    throw invalidRequest(
-      `Row ${at} (from 0) must have exactly the columns of the first one: ${names.join(', ')}. Write null for what it has not.`,
-    );
-  return values as SqlParams;
-}
-
-/**
- * A name as SQL takes it, whatever characters it has (https://sqlite.org/lang_keywords.html).
- * @throws SkylineError `INVALID_REQUEST` for a NUL, which no name can have
- */
-export function quoteName(name: string): string {
-  if (typeof name !== 'string' || name.includes('\0'))
-    throw invalidRequest('A name must be a text without NUL.');
-  return `"${name.replaceAll('"', '""')}"`;
-}
-
-/** The size of a row on the wire, about: JSON escapes are not counted. */
-export function bytesOf(row: SqlParams): number {
-  let bytes = 2;
-  if (Array.isArray(row)) for (const value of row) bytes += bytesOfValue(value);
-  else for (const [name, value] of Object.entries(row)) bytes += name.length + 3 + bytesOfValue(value);
-  return bytes;
-}
-
-function bytesOfValue(value: SqlInput): number {
-  if (typeof value === 'string') return Buffer.byteLength(value) + 3;
-  if (value instanceof Uint8Array) return Math.ceil(value.length / 3) * 4 + 14;
-  // A number has 24 characters at most, but hardly ever more than a few.
-  return 8;
 }
 
 function atLeastOne(value: number, option: string): number {

@@ -45,6 +45,12 @@ export async function library(): Promise<void> {
   const plain = await db.all('SELECT * FROM stars');
   holds<Equal<(typeof plain)[number][string], SqlOutput>>();
 
+  const loaded = await db.load('stars', [{ name: 'Vega', magnitude: 0.03 }], { batchRows: 10 });
+  holds<Equal<typeof loaded.rows, number>>();
+  await db.load({ sql: 'INSERT INTO stars VALUES (?)' }, new Set([[1n]]).values());
+  // @ts-expect-error undefined is no SQL value in a row either
+  await db.load('stars', [[undefined]]);
+
   const reader: Reader = db.reader();
   const one = reader.get<{ n: number }>('SELECT count(*) AS n FROM stars');
   holds<Equal<typeof one, { n: number } | undefined>>();
