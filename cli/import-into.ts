@@ -68,7 +68,7 @@ export async function importAtomically(
   let bytes = 0;
   try {
     let step = await rows.next();
-    while (step.done !== true && bytes <= ONE_BATCH_BYTES) {
+    while (step.done !== true) {
       bytes += bytesOf(step.value);
       if (bytes > ONE_BATCH_BYTES) break;
       first.push(step.value);
