@@ -30,4 +30,4 @@ function beforeDashes(argv: readonly string[]): readonly string[] {
   return dashes < 0 ? argv : argv.slice(0, dashes);
 }
 
-await main(process.argv.slice(2));
+void main(process.argv.slice(2));

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { VERSION } from '../protocol/version.js';
 import { usageError } from './errors.js';
 import { type CommonOptions, commonOptions, optionsOf } from './options.js';
 import { type Report, replyReport } from './output.js';
@@ -98,7 +98,7 @@ export async function runCommandLine(
 
   commonOptions(program, 'how long to wait, such as 5s or 250ms; what for depends on the command')
     .description('Works with SQLite databases through the SkylineDB daemon.')
-    .version(version(), '--version', 'print the version')
+    .version(VERSION, '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .helpCommand(false)
     .addHelpText('after', AFTER_HELP)
@@ -161,10 +161,4 @@ function explain(error: CommanderError, command: Command): string {
   const [what = '', meant] = error.message.replace(/^error: /, '').split(/\n(?=\(Did you mean)/);
   const sentence = `${what.charAt(0).toUpperCase()}${what.slice(1)}${what.endsWith('.') ? '' : '.'}`;
   return [sentence, meant?.slice(1, -1), see].filter((part) => part !== undefined).join(' ');
-}
-
-/** The package's version. Compiled code lies in dist/cli, two folders below package.json. */
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }

@@ -9,8 +9,8 @@ import { Connection, connectionLost, type RequestOptions, type Unnumbered } from
 import { Database } from './database.js';
 import { warnOfOldDaemon } from './old-daemon.js';
 import { type CheckedOptions, type ConnectOptions, checkOptions } from './options.js';
+import { reachDaemon, tryConnect } from './reach.js';
 import { Route } from './route.js';
-import { reachDaemon, tryConnect } from './spawn.js';
 
 /** Milliseconds between two looks at whether a leaving daemon has gone. */
 const LEAVING_POLL_MS = 20;

@@ -7,17 +7,17 @@ import { fileURLToPath } from 'node:url';
 import lockfile from 'proper-lockfile';
 import { isPipe, stateFolder, userDataFolder } from '../protocol/endpoint.js';
 import { codeOf, messageOf, SkylineError } from '../protocol/errors.js';
-import { type ByteStream, connect } from '../protocol/transport/node-ipc.js';
-import { checkSocketFolder, ensureSocketFolder } from '../protocol/transport/socket-folder.js';
 import { surroundings } from '../protocol/transport/this-package.js';
 import type { CheckedOptions } from './options.js';
+import { noDaemon } from './reach.js';
 
 /**
- * Finding a daemon, or starting one. What decides that one daemon lives is a lock that the daemon itself holds; the lock
- * file used here only calms a herd of starters, so that sixty clients do not start sixty processes to end fifty-nine.
+ * Starting a daemon. What decides that one daemon lives is a lock that the daemon itself holds; the lock file used here
+ * only calms a herd of starters, so that sixty clients do not start sixty processes to end fifty-nine.
  */
-const DAEMON_MAIN = fileURLToPath(new URL('../daemon/main.js', import.meta.url));
-const CONNECT_TIMEOUT_MS = 5_000;
+
+// From dist/client and from dist/bin alike.
+const DAEMON_MAIN = fileURLToPath(new URL('../bin/daemon.cjs', import.meta.url));
 /** How long a lock file may be without a sign of life from its holder, in milliseconds. */
 const STALE_MS = 5_000;
 /** How long a lock file may be without its holder's pid beside it, in milliseconds. */
@@ -25,67 +25,11 @@ const NO_PID_MS = 300;
 const MAX_LAST_WORDS = 4_000;
 
 /**
- * Connects to the daemon, starting it if need be and allowed.
- * @throws SkylineError `NO_DAEMON` with the reason, the daemon's own where it gave one
- */
-export async function reachDaemon(options: CheckedOptions): Promise<ByteStream> {
-  const { endpoint } = options;
-  const until = performance.now() + options.startTimeoutMs;
-  let reason = `no daemon listens at ${endpoint}`;
-  for (;;) {
-    const stream = await tryConnect(endpoint);
-    if (stream !== null) return stream;
-    if (!options.autoStart)
-      throw noDaemon(
-        `No daemon is running at ${endpoint}. Start one with "skylinedb-daemon", or let a write start it.`,
-      );
-    if (performance.now() >= until)
-      throw noDaemon(`No daemon could be reached within ${options.startTimeoutMs} ms: ${reason}.`);
-    ensureSocketFolder(endpoint, process.getuid?.() ?? -1);
-    const release = await tryStartLock(endpoint);
-    if (release === null) {
-      reason = `another process is starting one at ${endpoint}`;
-      await sleep(10 + Math.random() * 40);
-      continue;
-    }
-    try {
-      const meanwhile = await tryConnect(endpoint);
-      if (meanwhile !== null) return meanwhile;
-      const failure = await startDaemon(options, Math.max(1_000, until - performance.now()));
-      if (failure !== null) {
-        reason = failure;
-        await sleep(20);
-      }
-    } finally {
-      await release();
-    }
-  }
-}
-
-/**
- * Connects to whoever listens at the endpoint.
- * @returns null when nobody does
- * @throws SkylineError `NO_DAEMON` when the folder is not the user's alone, or something else stands in the way
- */
-export async function tryConnect(endpoint: string): Promise<ByteStream | null> {
-  if (!checkSocketFolder(endpoint, process.getuid?.() ?? -1)) return null;
-  try {
-    return await connect(endpoint, CONNECT_TIMEOUT_MS);
-  } catch (error) {
-    const code = codeOf(error);
-    // EAGAIN: the listener's queue is full (unix(7)); ECONNRESET: it went away just then.
-    if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'EAGAIN' || code === 'ECONNRESET')
-      return null;
-    throw noDaemon(`The daemon at ${endpoint} cannot be reached: ${messageOf(error)}.`);
-  }
-}
-
-/**
  * Starts the daemon and waits until it is ready.
  * @returns null when it is, or why another daemon is there already
  * @throws SkylineError `NO_DAEMON` with the daemon's own reason
  */
-async function startDaemon(options: CheckedOptions, timeoutMs: number): Promise<string | null> {
+export async function startDaemon(options: CheckedOptions, timeoutMs: number): Promise<string | null> {
   const around = surroundings();
   const { NODE_OPTIONS: _options, ...env } = process.env;
   const args = [
@@ -162,7 +106,7 @@ async function stderrEnd(stderr: Readable): Promise<void> {
  * Takes the lock file, without waiting.
  * @returns how to give it back, or null while another process has it
  */
-async function tryStartLock(endpoint: string): Promise<(() => Promise<void>) | null> {
+export async function tryStartLock(endpoint: string): Promise<(() => Promise<void>) | null> {
   const folder = isPipe(endpoint) ? stateFolder(surroundings()) : parse(endpoint).dir;
   if (isPipe(endpoint)) mkdirSync(folder, { recursive: true, mode: 0o700 });
   const lockPath = join(folder, `${parse(endpoint).name}.starting`);
@@ -212,8 +156,4 @@ function breakLock(lockPath: string): void {
   } catch {
     // Somebody else was quicker.
   }
-}
-
-function noDaemon(message: string): SkylineError {
-  return new SkylineError('NO_DAEMON', message);
 }

@@ -82,4 +82,4 @@ function report(config: Config, line: object): void {
   }
 }
 
-await main(process.argv.slice(2));
+void main(process.argv.slice(2));

@@ -57,7 +57,7 @@ export interface WorkerHooks {
 /** `serving` from the start: what is sent before the process is up waits in the socket pair. */
 type WorkerState = 'serving' | 'leaving' | 'gone';
 
-const WORKER_MAIN = fileURLToPath(new URL('./worker/main.js', import.meta.url));
+const WORKER_MAIN = fileURLToPath(new URL('../bin/worker.cjs', import.meta.url));
 /** After this long a worker that was told to leave is killed, in milliseconds. */
 const LEAVE_MS = 10_000;
 /** After an attached client's deadline, for the word that its batch is done; in milliseconds. */

@@ -1,11 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import type { Surroundings } from '../endpoint.js';
 
-/** The package's version. Compiled code lies in dist/protocol/transport, three folders below package.json. */
-export const VERSION: string = (
-  JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }
-).version;
+export { VERSION } from '../version.js';
 
 /** This process's surroundings, for the rules in protocol/endpoint.ts. */
 export function surroundings(): Surroundings {

@@ -65,12 +65,7 @@ test('holds what is needed and nothing else', () => {
     'node_modules',
     'package.json',
   ]);
-  expect(readdirSync(join(app, 'node_modules/skylinedb/dist')).sort()).toEqual([
-    'cli',
-    'client',
-    'daemon',
-    'protocol',
-  ]);
+  expect(readdirSync(join(app, 'node_modules/skylinedb/dist')).sort()).toEqual(['bin', 'client', 'protocol']);
 });
 
 test('compiles in a strict TypeScript project, for both of its entries', async () => {

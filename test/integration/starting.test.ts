@@ -167,7 +167,7 @@ test('a state folder that is a file is what the client is told', async () => {
   expect(said).toMatchObject({ code: 'NO_DAEMON', message: expect.stringContaining(file) });
   expect(said.message).not.toMatch(/within \d+ ms/);
   expect(readFileSync(file, 'utf8')).toBe('');
-  expect(ground.processes()).toEqual([]);
+  await until('the daemon that could not start has ended', () => ground.processes().length === 0);
 });
 
 test('a data folder that cannot be made is what the client is told', async () => {
@@ -188,7 +188,7 @@ test('arguments that the daemon does not take are named to the client', async ()
   });
   const unknown = await connectOnce({ daemonArgs: ['--no-such-option'] });
   expect(unknown).toMatchObject({ code: 'NO_DAEMON', message: expect.stringContaining('--no-such-option') });
-  expect(ground.processes()).toEqual([]);
+  await until('the daemon that could not start has ended', () => ground.processes().length === 0);
 });
 
 test('a client that may not start a daemon says that none runs, and starts none', async () => {

@@ -8,8 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { Wire } from './wire.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-export const DAEMON_MAIN = join(ROOT, 'dist/daemon/main.js');
-export const CLI_MAIN = join(ROOT, 'dist/cli/main.js');
+export const DAEMON_MAIN = join(ROOT, 'dist/bin/daemon.cjs');
+export const CLI_MAIN = join(ROOT, 'dist/bin/cli.cjs');
 
 /** A finished process and what it wrote. */
 export interface Finished {
@@ -186,7 +186,7 @@ export class Playground {
       try {
         return (
           readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('skylinedb-worker') ||
-          readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('daemon/worker/main.js')
+          readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('bin/worker.cjs')
         );
       } catch {
         return false;

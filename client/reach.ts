@@ -1,0 +1,70 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { codeOf, messageOf, SkylineError } from '../protocol/errors.js';
+import { type ByteStream, connect } from '../protocol/transport/node-ipc.js';
+import { checkSocketFolder, ensureSocketFolder } from '../protocol/transport/socket-folder.js';
+import type { CheckedOptions } from './options.js';
+
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/**
+ * Connects to the daemon, starting it if need be and allowed.
+ * @throws SkylineError `NO_DAEMON` with the reason, the daemon's own where it gave one
+ */
+export async function reachDaemon(options: CheckedOptions): Promise<ByteStream> {
+  const { endpoint } = options;
+  const until = performance.now() + options.startTimeoutMs;
+  let reason = `no daemon listens at ${endpoint}`;
+  for (;;) {
+    const stream = await tryConnect(endpoint);
+    if (stream !== null) return stream;
+    if (!options.autoStart)
+      throw noDaemon(
+        `No daemon is running at ${endpoint}. Start one with "skylinedb-daemon", or let a write start it.`,
+      );
+    if (performance.now() >= until)
+      throw noDaemon(`No daemon could be reached within ${options.startTimeoutMs} ms: ${reason}.`);
+    ensureSocketFolder(endpoint, process.getuid?.() ?? -1);
+    // Most clients find a daemon that runs: what starting one takes is loaded by whoever has to.
+    const { startDaemon, tryStartLock } = await import('./spawn.js');
+    const release = await tryStartLock(endpoint);
+    if (release === null) {
+      reason = `another process is starting one at ${endpoint}`;
+      await sleep(10 + Math.random() * 40);
+      continue;
+    }
+    try {
+      const meanwhile = await tryConnect(endpoint);
+      if (meanwhile !== null) return meanwhile;
+      const failure = await startDaemon(options, Math.max(1_000, until - performance.now()));
+      if (failure !== null) {
+        reason = failure;
+        await sleep(20);
+      }
+    } finally {
+      await release();
+    }
+  }
+}
+
+/**
+ * Connects to whoever listens at the endpoint.
+ * @returns null when nobody does
+ * @throws SkylineError `NO_DAEMON` when the folder is not the user's alone, or something else stands in the way
+ */
+export async function tryConnect(endpoint: string): Promise<ByteStream | null> {
+  if (!checkSocketFolder(endpoint, process.getuid?.() ?? -1)) return null;
+  try {
+    return await connect(endpoint, CONNECT_TIMEOUT_MS);
+  } catch (error) {
+    const code = codeOf(error);
+    // EAGAIN: the listener's queue is full (unix(7)); ECONNRESET: it went away just then.
+    if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'EAGAIN' || code === 'ECONNRESET')
+      return null;
+    throw noDaemon(`The daemon at ${endpoint} cannot be reached: ${messageOf(error)}.`);
+  }
+}
+
+/** There is no daemon to talk to, and why. */
+export function noDaemon(message: string): SkylineError {
+  return new SkylineError('NO_DAEMON', message);
+}
