@@ -20,6 +20,8 @@ export interface Config {
   readonly maxWorkers: number;
   /** Milliseconds after its last batch until a session's outcomes are forgotten; 0 for never. */
   readonly sessionTtlMs: number;
+  /** Workers forked ahead, for databases that nobody has asked for yet. */
+  readonly spareWorkers: number;
   readonly durability: 'normal' | 'full';
   readonly limits: Limits;
   readonly logLevel: LogLevel;
@@ -45,6 +47,7 @@ Options:
   --busy-timeout TIME         how long to wait for another program's write lock (default: 5s)
   --session-ttl TIME          how long the outcomes of a client that has gone are kept (default: 7d; 0: for ever)
   --max-workers N             databases open at once (default: 64)
+  --spare-workers N           processes started ahead for databases to come (default: 1; 0: none)
   --max-frame SIZE            largest message in bytes, or with KB, MB (default: 16MB)
   --log-level LEVEL           ${LOG_LEVELS.join(', ')} (default: info)
   --ready-fd N                say on descriptor N, in one line of JSON, that the daemon is ready or why it is not
@@ -72,6 +75,7 @@ export function parseConfig(argv: readonly string[], around: Surroundings, cwd: 
     busyTimeoutMs: duration('--busy-timeout', values['busy-timeout'], 5_000),
     sessionTtlMs: duration('--session-ttl', values['session-ttl'], 7 * DAY_MS, MAX_AGE_MS),
     maxWorkers: whole('--max-workers', values['max-workers'], 64, 1, 4096),
+    spareWorkers: whole('--spare-workers', values['spare-workers'], 1, 0, 64),
     durability: word('--durability', values.durability, ['normal', 'full'], 'normal'),
     limits: Object.freeze({
       max_frame: maxFrame,
@@ -103,6 +107,7 @@ function parse(argv: readonly string[]) {
         'busy-timeout': { type: 'string' },
         'session-ttl': { type: 'string' },
         'max-workers': { type: 'string' },
+        'spare-workers': { type: 'string' },
         'max-frame': { type: 'string' },
         'log-level': { type: 'string' },
         'ready-fd': { type: 'string' },

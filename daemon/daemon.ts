@@ -10,7 +10,9 @@ import type { Logger } from './log.js';
 import { Maintenance } from './maintenance.js';
 import { MaintenanceRecords } from './maintenance-records.js';
 import { Router } from './router.js';
+import type { SpareWorkers } from './spare-workers.js';
 import { KernelLock, type LockRefusal } from './worker/kernel-lock.js';
+import type { WorkerChild } from './worker-child.js';
 import { WorkerPool } from './worker-pool.js';
 import { removeWorkerSockets } from './worker-sockets.js';
 
@@ -28,6 +30,7 @@ export class Daemon {
   readonly #maintenance: Maintenance;
   readonly #records: MaintenanceRecords;
   readonly #pool: WorkerPool;
+  readonly #spares: SpareWorkers<WorkerChild>;
   readonly #router: Router;
   readonly #onStopped: () => void;
   #state: DaemonState = 'starting';
@@ -37,13 +40,14 @@ export class Daemon {
   #idleTimer: NodeJS.Timeout | undefined;
 
   /** @param onStopped when nothing is left to do: the process may exit */
-  constructor(config: Config, log: Logger, onStopped: () => void) {
+  constructor(config: Config, spares: SpareWorkers<WorkerChild>, log: Logger, onStopped: () => void) {
     this.#config = config;
     this.#log = log;
     this.#onStopped = onStopped;
     this.#records = new MaintenanceRecords(config.stateDir);
     this.#pool = new WorkerPool(config.maxWorkers, () => this.#watchIdle());
-    this.#databases = new Databases({ config, pool: this.#pool, records: this.#records, log });
+    this.#spares = spares;
+    this.#databases = new Databases({ config, pool: this.#pool, spares, records: this.#records, log });
     this.#maintenance = new Maintenance(this.#records, log);
     this.#router = new Router(config, this.#databases, this.#maintenance, log, {
       shutdown: (reason) => this.shutdown(reason),
@@ -86,6 +90,7 @@ export class Daemon {
 
   /** For an end that waits for nothing: SQLite undoes what they had not committed. */
   killWorkers(): void {
+    this.#spares.close();
     for (const database of this.#databases.all()) database.worker?.kill();
   }
 
@@ -94,6 +99,7 @@ export class Daemon {
     clearTimeout(this.#idleTimer);
     this.#log.info({ reason }, 'shutting down');
     this.#router.refuse();
+    this.#spares.close();
     const databases = this.#databases.all();
     // Each worker is told to close behind what it has; a worker that starts meanwhile is waited for.
     while (!databases.every((database) => database.idle))

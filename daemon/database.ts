@@ -8,9 +8,11 @@ import { type FileId, lookAt } from './identity.js';
 import type { Logger } from './log.js';
 import type { MaintenanceRecords } from './maintenance-records.js';
 import { MaintenanceState } from './maintenance-state.js';
+import type { SpareWorkers } from './spare-workers.js';
 import { WatchedFile } from './watched-file.js';
 import type { Notice, Order, Position } from './worker/link.js';
 import { missingFile } from './worker/position-table.js';
+import type { WorkerChild } from './worker-child.js';
 import type { PoolMember, WorkerPool } from './worker-pool.js';
 import { type WorkerExit, WorkerProcess } from './worker-process.js';
 import { removeWorkerSocket } from './worker-sockets.js';
@@ -25,6 +27,7 @@ const FINISH_POLL_MS = 5;
 export interface DatabaseContext {
   readonly config: Config;
   readonly pool: WorkerPool;
+  readonly spares: SpareWorkers<WorkerChild>;
   readonly records: MaintenanceRecords;
   readonly log: Logger;
 }
@@ -240,8 +243,9 @@ export class RoutedDatabase implements PoolMember {
   }
 
   #spawn(): WorkerProcess {
-    const { config } = this.#context;
+    const { config, spares } = this.#context;
     const worker: WorkerProcess = new WorkerProcess(
+      spares.take(),
       {
         path: this.path,
         endpoint: config.endpoint,
@@ -262,6 +266,7 @@ export class RoutedDatabase implements PoolMember {
         },
         exit: (exit) => this.#exited(worker, exit),
       },
+      (child) => spares.giveBack(child),
     );
     this.#log.debug({ worker: worker.pid }, 'worker started');
     return worker;

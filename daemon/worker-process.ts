@@ -1,17 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import type { Socket } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import { ProtocolError, SkylineError } from '../protocol/errors.js';
-import { FrameDecoder, type JsonObject } from '../protocol/frame.js';
+import type { JsonObject } from '../protocol/frame.js';
 import type { ErrorReply } from '../protocol/messages.js';
 import { TagTable } from './tag-table.js';
-import { GatheredWrites } from './worker/gathered-writes.js';
 import {
-  decodeLink,
-  encodeLink,
   type LinkFrame,
   LinkKind,
-  MAX_LINK_FRAME,
   monotonicMs,
   type Notice,
   type Order,
@@ -19,12 +12,9 @@ import {
   type WorkerOptions,
   type WorkerStats,
 } from './worker/link.js';
+import type { WorkerChild, WorkerExit } from './worker-child.js';
 
-/** How a worker has ended. */
-export interface WorkerExit {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-}
+export type { WorkerExit } from './worker-child.js';
 
 /** Whoever waits for an answer to one link request. */
 export interface Waiter {
@@ -57,22 +47,20 @@ export interface WorkerHooks {
 /** `serving` from the start: what is sent before the process is up waits in the socket pair. */
 type WorkerState = 'serving' | 'leaving' | 'gone';
 
-const WORKER_MAIN = fileURLToPath(new URL('../bin/worker.cjs', import.meta.url));
 /** After this long a worker that was told to leave is killed, in milliseconds. */
 const LEAVE_MS = 10_000;
 /** After an attached client's deadline, for the word that its batch is done; in milliseconds. */
 const OVERRUN_MS = 100;
 
-/** The router's side of one worker process. */
+/** The router's side of one database's worker, from the order to serve until the file is closed or the process has ended. */
 export class WorkerProcess {
-  readonly #child: ChildProcess;
-  readonly #link: Socket;
-  readonly #output: GatheredWrites;
+  readonly #child: WorkerChild;
+  readonly #giveBack: (child: WorkerChild) => boolean;
   readonly #hooks: WorkerHooks;
   readonly #waiters = new TagTable<Waiter>();
-  readonly #decoder = new FrameDecoder(MAX_LINK_FRAME);
-  /** Resolves when the process has ended and all it said has been read. */
+  /** Resolves when no process has the file open on its behalf any more, and all it said has been read. */
   readonly exited: Promise<WorkerExit>;
+  #exited: (exit: WorkerExit) => void = () => undefined;
   /** Its figures when it was last asked: it cannot tell them while it is busy. */
   lastStats: WorkerStats | undefined;
   /** It was told to listen for clients of its own. */
@@ -84,33 +72,29 @@ export class WorkerProcess {
   /** Watches the batch of an attached client that runs now and has a deadline. */
   #watch: NodeJS.Timeout | undefined;
 
-  constructor(options: WorkerOptions, hooks: WorkerHooks) {
+  /**
+   * @param child a process that serves nothing
+   * @param giveBack offered the process when it has closed its database; false: it is to leave
+   */
+  constructor(
+    child: WorkerChild,
+    options: WorkerOptions,
+    hooks: WorkerHooks,
+    giveBack: (child: WorkerChild) => boolean,
+  ) {
+    this.#child = child;
     this.#hooks = hooks;
-    this.#child = spawn(process.execPath, [WORKER_MAIN], {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-      // In an Electron app execPath is Electron itself.
-      env: { ...process.env, ELECTRON_RUN_AS_NODE: '1' },
-      windowsHide: true,
-    });
-    this.#child.on('error', (error) => hooks.stderr(error.message));
-    // Without descriptors left Node makes no pipes at all (EMFILE: ChildProcess.spawn in lib/internal/child_process.js).
-    const link = (this.#child.stdio as ChildProcess['stdio'] | undefined)?.[3];
-    if (link === undefined || link === null) {
-      throw new SkylineError(
-        'WORKER_CRASHED',
-        "No process could be started for the database: the daemon has too many files open. Close connections, or raise the daemon's limit (ulimit -n).",
-      );
-    }
-    this.#link = link as Socket;
-    this.#output = new GatheredWrites(this.#link);
-    this.#link.on('data', (chunk: Buffer) => this.#read(chunk));
-    this.#link.on('error', () => undefined);
-    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => hooks.stderr(text));
+    this.#giveBack = giveBack;
     this.exited = new Promise((resolve) => {
-      // `close`, not `exit`: answers that the worker wrote before it died are still to be read.
-      this.#child.once('close', (code, signal) => resolve(this.#ended({ code, signal })));
-      this.#child.once('error', () => resolve(this.#ended({ code: null, signal: null })));
+      this.#exited = resolve;
     });
+    child.tenant = {
+      frame: (frame) => this.#take(frame),
+      stderr: (text) => hooks.stderr(text),
+      ended: (exit) => this.#ended(exit),
+    };
+    // Its process may have died just before.
+    if (!child.alive) void child.exited.then((exit) => this.#ended(exit));
     this.#send(
       LinkKind.Order,
       0,
@@ -121,7 +105,7 @@ export class WorkerProcess {
   }
 
   get pid(): number {
-    return this.#child.pid ?? 0;
+    return this.#child.pid;
   }
 
   get state(): WorkerState {
@@ -190,7 +174,7 @@ export class WorkerProcess {
   }
 
   /**
-   * Asks the worker to close its file and go; kills it when it does not.
+   * Asks the worker to close its file and lets the process go, or keeps it as a spare; kills it when it does not answer.
    * @param timeoutMs for emptying the WAL first; 0 leaves that to SQLite's own closing
    * @returns where the database stood at last; null if it could not tell
    * @throws SkylineError `CHECKPOINT_BUSY`: then it stays, and serves
@@ -210,7 +194,9 @@ export class WorkerProcess {
     const timer = setTimeout(() => this.kill(), timeoutMs + LEAVE_MS);
     let position: Position | null = null;
     try {
-      position = (await this.order({ op: 'close', timeoutMs })) as unknown as Position;
+      const { spare, ...stood } = await this.order({ op: 'close', timeoutMs });
+      position = stood as unknown as Position;
+      if (spare === true) this.#closed();
     } catch (error) {
       if (!(error instanceof SkylineError) || error.code !== 'WORKER_CRASHED') {
         if (timeoutMs === 0) this.kill();
@@ -231,7 +217,8 @@ export class WorkerProcess {
   kill(): void {
     // What is sent from now on would only be lost.
     if (this.#state === 'serving') this.#state = 'leaving';
-    this.#child.kill('SIGKILL');
+    // After the end the process may be another database's.
+    if (this.#state !== 'gone') this.#child.kill();
   }
 
   #expect(waiter: Waiter): number {
@@ -241,14 +228,14 @@ export class WorkerProcess {
   }
 
   #send(kind: LinkKind, tag: number, lane: number, number: number, payload?: Buffer): void {
-    if (this.#state === 'gone' || !this.#link.writable) return;
-    for (const part of encodeLink(kind, tag, lane, number, payload)) this.#output.write(part);
+    if (this.#state !== 'gone') this.#child.send(kind, tag, lane, number, payload);
   }
 
-  #read(chunk: Buffer): void {
-    this.#decoder.push(chunk);
-    for (let frame = this.#decoder.next(); frame !== null; frame = this.#decoder.next())
-      this.#take(decodeLink(frame));
+  /** The file is closed. What may still be on its way to the process, it drops until it is told to serve again. */
+  #closed(): void {
+    if (this.#state === 'gone') return;
+    if (this.#giveBack(this.#child)) this.#ended({ code: 0, signal: null });
+    else this.#child.dismiss();
   }
 
   #take(frame: LinkFrame): void {
@@ -303,16 +290,16 @@ export class WorkerProcess {
     if (this.#running === tag) this.#running = 0;
   }
 
-  #ended(exit: WorkerExit): WorkerExit {
-    if (this.#state !== 'gone') {
-      this.#state = 'gone';
-      this.#watchAttached(0);
-      const lost = this.#waiters.takeAll();
-      // The hook first: whoever is told of the loss may ask for a new worker.
-      this.#hooks.exit(exit);
-      for (const waiter of lost) waiter.lost(exit);
-    }
-    return exit;
+  #ended(exit: WorkerExit): void {
+    if (this.#state === 'gone') return;
+    this.#state = 'gone';
+    this.#child.tenant = null;
+    this.#watchAttached(0);
+    const lost = this.#waiters.takeAll();
+    // The hook first: whoever is told of the loss may ask for a new worker.
+    this.#hooks.exit(exit);
+    for (const waiter of lost) waiter.lost(exit);
+    this.#exited(exit);
   }
 }
 

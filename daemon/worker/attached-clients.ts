@@ -28,6 +28,7 @@ export class AttachedClients {
   readonly #wake: () => void;
   readonly #connections = new Set<ClientConnection>();
   #listening: Promise<Listener> | null = null;
+  #known = false;
   #nextLane = FIRST_ATTACHED_LANE;
 
   /**
@@ -40,6 +41,11 @@ export class AttachedClients {
     this.#wake = wake;
   }
 
+  /** Whether somebody has ever been told of its socket. */
+  get known(): boolean {
+    return this.#known;
+  }
+
   /**
    * Listens, unless it does already.
    * @returns the endpoint
@@ -48,6 +54,7 @@ export class AttachedClients {
   async listen(): Promise<string> {
     const endpoint = workerEndpoint(this.#options.endpoint, process.pid);
     checkSocketPath(endpoint, process.platform);
+    this.#known = true;
     this.#listening ??= this.#serve(endpoint);
     await this.#listening;
     return endpoint;

@@ -105,7 +105,7 @@ export interface Position {
   readonly rev: number;
 }
 
-/** What a worker is told at its start: which database it serves, and how. */
+/** What a worker is told first: which database it serves, and how. */
 export interface WorkerOptions {
   readonly path: string;
   readonly endpoint: string;
@@ -124,7 +124,7 @@ export interface WorkerOptions {
 
 /** The router's orders. Each is answered by a Reply: `{ok: …}` or `{error: …}`. */
 export type Order =
-  /** The first one: which database to serve. */
+  /** The first one, and again after `close`: which database to serve. */
   | { readonly op: 'serve'; readonly options: WorkerOptions }
   /** Where the database stands now. */
   | { readonly op: 'position' }
@@ -134,7 +134,10 @@ export type Order =
   | { readonly op: 'listen' }
   /** Finish the queue, send attached clients to the router, then bring the whole WAL into the main file. */
   | { readonly op: 'prepare'; readonly timeoutMs: number }
-  /** Finish the queue, empty the WAL if there are milliseconds for it, close the file, and leave. */
+  /**
+   * Finish the queue, empty the WAL if there are milliseconds for it, and close the file. Where the answer says `spare`, the
+   * process stays and can be told to serve again; else it leaves.
+   */
   | { readonly op: 'close'; readonly timeoutMs: number }
   /** Open a file that may be another one than before: check it, and raise the epoch unless it is unchanged. */
   | { readonly op: 'reopen'; readonly unchanged: boolean; readonly wasEmpty: boolean }
@@ -196,6 +199,8 @@ export interface Outlet {
   send(kind: LinkKind, tag: number, lane: number, number: number, payload?: Buffer): void;
   /** Writes what was sent. Until all of it is out, so that it arrives even if this process dies; undefined when it is out already. */
   flushed(): Promise<void> | undefined;
+  /** The database is closed: what comes from now on is another one's, or too late. */
+  closed(): void;
   /** After the last frame: the process may leave. */
   leave(): void;
 }

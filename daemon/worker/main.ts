@@ -5,10 +5,12 @@ import { GatheredWrites } from './gathered-writes.js';
 import { decodeLink, encodeLink, LinkKind, MAX_LINK_FRAME, type Order, type Outlet } from './link.js';
 import { DatabaseService } from './service.js';
 
-/** A worker process: serves the database that its router names, and leaves with its router. */
+/** A worker process: serves the database that its router names, then perhaps another, and leaves with its router. */
 const LINK_FD = 3;
+const SPARE_TITLE = 'skylinedb-spare';
 const NOTHING = Buffer.alloc(0);
 
+process.title = SPARE_TITLE;
 const link = new Socket({ fd: LINK_FD, readable: true, writable: true });
 const output = new GatheredWrites(link);
 const decoder = new FrameDecoder(MAX_LINK_FRAME);
@@ -22,6 +24,10 @@ const outlet: Outlet = {
     output.flush();
     if (link.writableLength === 0) return undefined;
     return new Promise((resolve) => link.write(NOTHING, () => resolve()));
+  },
+  closed() {
+    service = null;
+    process.title = SPARE_TITLE;
   },
   leave() {
     output.flush();
@@ -37,8 +43,10 @@ link.on('data', (chunk: Buffer) => {
       service.receive(message);
       continue;
     }
+    // What else comes was on its way when the last database was closed.
+    if (message.kind !== LinkKind.Order) continue;
     const order = JSON.parse(message.payload.toString('utf8')) as Order;
-    if (order.op !== 'serve') throw new Error(`a worker that serves nothing was told to ${order.op}`);
+    if (order.op !== 'serve') continue;
     process.title = `skylinedb-worker ${basename(order.options.path)}`;
     service = new DatabaseService(order.options, outlet);
   }

@@ -47,7 +47,7 @@ export class DatabaseService {
   #watched = false;
   /** When the router has last heard that attached clients are at work, on performance.now()'s clock. */
   #usedAt = Number.NEGATIVE_INFINITY;
-  /** The file is closed for good: the process leaves when its last answer is out. */
+  /** The file is closed for good, and this service with it. */
   #closed = false;
 
   constructor(options: WorkerOptions, outlet: Outlet) {
@@ -154,6 +154,8 @@ export class DatabaseService {
 
   /** What comes next: what waits in the lanes, then the orders that waited for their end. */
   #next(): Job | undefined {
+    // Whoever sent more is told by the router that it was lost: nothing may open the file again.
+    if (this.#closed) return undefined;
     return this.#intake.next(this.#finals.length > 0) ?? this.#finals.shift();
   }
 
@@ -239,7 +241,7 @@ export class DatabaseService {
     // Everything sent before a backup is in it; what comes after need not wait for it.
     if (job.order.op === 'backup') this.#copies.follow(work);
     else await work;
-    if (this.#closed) {
+    if (this.#closed && this.#clients.known) {
       await this.#clients.gone();
       this.#outlet.leave();
     }
@@ -250,15 +252,24 @@ export class DatabaseService {
     let answer: OrderAnswer;
     try {
       answer = { ok: await this.#obey(job) };
-      if (job.order.op === 'close') {
-        this.#closed = true;
-        this.#rest.end();
-      }
+      if (job.order.op === 'close') answer = { ok: { ...answer.ok, spare: this.#end() } };
     } catch (error) {
       answer = { error: this.#failure(error, undefined) };
     }
     job.settle(answer, this.#database.position.rev);
     void this.#outlet.flushed();
+  }
+
+  /**
+   * The file is closed.
+   * @returns whether this process may serve another database. Not where clients know its socket as this one's.
+   */
+  #end(): boolean {
+    this.#closed = true;
+    this.#rest.end();
+    if (this.#clients.known) return false;
+    this.#outlet.closed();
+    return true;
   }
 
   #obey(job: OrderJob): Promise<JsonObject> {

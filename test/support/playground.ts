@@ -180,14 +180,20 @@ export class Playground {
       .map(Number);
   }
 
-  /** Pids of this playground's workers. */
+  /** Pids of this playground's workers that have been told which database they serve. */
   workers(): number[] {
+    return this.#titled('skylinedb-worker');
+  }
+
+  /** Pids of this playground's workers that serve nothing. */
+  spares(): number[] {
+    return this.#titled('skylinedb-spare');
+  }
+
+  #titled(title: string): number[] {
     return this.processes().filter((pid) => {
       try {
-        return (
-          readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('skylinedb-worker') ||
-          readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('bin/worker.cjs')
-        );
+        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith(title);
       } catch {
         return false;
       }

@@ -145,6 +145,8 @@ test.each([
   [['--max-workers', '0'], '--max-workers'],
   [['--max-workers', '4097'], '--max-workers'],
   [['--max-workers', '2.5'], '--max-workers'],
+  [['--spare-workers', '-1'], '--spare-workers'],
+  [['--spare-workers', '65'], '--spare-workers'],
   [['--ready-fd', 'x'], '--ready-fd'],
   [['--durability', 'FULL'], '--durability'],
   [['--log-level', 'loud'], '--log-level'],
