@@ -24,6 +24,12 @@ export interface Tenant {
 const WORKER_MAIN = fileURLToPath(new URL('../bin/worker.cjs', import.meta.url));
 
 /**
+ * V8's young generation grows to 16 MB three times over under any load, and stays there. With 2 MB a batch takes the worker
+ * no more processor time; with 1 MB it takes a seventh more.
+ */
+const MEMORY = ['--max-semi-space-size=2'];
+
+/**
  * A worker process, its link and its end. It serves one database after the other, and none while it is a spare: what is
  * sent before the process is up waits in the socket pair.
  */
@@ -39,7 +45,7 @@ export class WorkerChild {
 
   /** @throws SkylineError `WORKER_CRASHED` when the daemon has no descriptors left */
   constructor() {
-    this.#child = spawn(process.execPath, [WORKER_MAIN], {
+    this.#child = spawn(process.execPath, [...MEMORY, WORKER_MAIN], {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
       // In an Electron app execPath is Electron itself.
       env: { ...process.env, ELECTRON_RUN_AS_NODE: '1' },

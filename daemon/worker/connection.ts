@@ -72,6 +72,8 @@ export class Connection {
       db.pragma('foreign_keys = ON');
       // Checkpoints happen in one place, never in the middle of somebody's commit.
       db.pragma('wal_autocheckpoint = 0');
+      // 2 MB, SQLite's own default; better-sqlite3 is compiled for 16. What is not in it is in the system's page cache.
+      db.pragma('cache_size = -2000');
       db.pragma(`synchronous = ${options.durability}`);
       return new Connection(db, options.limits, options.durability);
     } catch (error) {

@@ -1,5 +1,6 @@
 import { Socket } from 'node:net';
 import { basename } from 'node:path';
+import Database from 'better-sqlite3';
 import { FrameDecoder } from '../../protocol/frame.js';
 import { GatheredWrites } from './gathered-writes.js';
 import { decodeLink, encodeLink, LinkKind, MAX_LINK_FRAME, type Order, type Outlet } from './link.js';
@@ -68,3 +69,8 @@ process.on('SIGTERM', () => undefined);
 process.on('SIGHUP', () => undefined);
 
 outlet.send(LinkKind.Notice, 0, 0, 0, Buffer.from(JSON.stringify({ event: 'ready' })));
+
+// SQLite itself is loaded with the first connection: a spare has the time for it now.
+setImmediate(() => {
+  if (service === null) new Database(':memory:').close();
+});
