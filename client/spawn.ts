@@ -126,6 +126,8 @@ export async function tryStartLock(endpoint: string): Promise<(() => Promise<voi
       await release().catch(() => undefined);
     };
   } catch (error) {
+    // Made, and taken away before it was finished: somebody took it for the one before, whose holder had just left.
+    if (codeOf(error) === 'ENOENT') return null;
     if (codeOf(error) !== 'ELOCKED')
       throw noDaemon(`The lock file ${lockPath} cannot be made: ${messageOf(error)}.`);
     if (holderIsDead(lockPath, pidPath)) breakLock(lockPath);
