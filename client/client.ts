@@ -72,6 +72,7 @@ export class Client {
     if (route === undefined) {
       route = new Route(db, {
         router: () => this.connect(),
+        leaving: (connection) => this.#leave(connection),
         worker: (endpoint) => this.#connectWorker(endpoint),
         direct: this.#options.direct,
         exactlyOnce: this.#options.exactlyOnce,
@@ -111,8 +112,7 @@ export class Client {
       } catch (error) {
         const leaving = error instanceof SkylineError && error.code === 'SHUTTING_DOWN';
         if (!leaving || !this.#options.autoStart || performance.now() > until) throw error;
-        // Not closed: what it has accepted is still answered there, and then the daemon ends it.
-        if (this.#connection === connection) this.#connection = null;
+        this.#leave(connection);
       }
     }
   }
@@ -133,6 +133,11 @@ export class Client {
     for (const route of this.#routes.values()) route.close(closedClient());
     this.#connection?.close();
     this.#connection = null;
+  }
+
+  /** Not closed: what it has accepted is still answered there, and then the daemon ends it. */
+  #leave(connection: Connection): void {
+    if (this.#connection === connection) this.#connection = null;
   }
 
   async #connectWorker(endpoint: string): Promise<Connection> {

@@ -15,6 +15,8 @@ export type BatchBody = Omit<
 export interface RouteHooks {
   /** The connection to the daemon, made (and the daemon started) if need be. */
   router(): Promise<Connection>;
+  /** The daemon at the other end of this connection takes nothing more: the next one is to be found. */
+  leaving(connection: Connection): void;
   /** A connection to a worker's own socket. */
   worker(endpoint: string): Promise<Connection>;
   /** Whether batches may go to the worker directly. */
@@ -241,7 +243,7 @@ export class Route {
 
   #refused(pending: Pending, error: unknown, way: Connection): void {
     if (this.#outstanding.has(pending)) {
-      if (this.#repeatable(pending, error)) {
+      if (this.#repeatable(pending, error, way)) {
         pending.repeats += 1;
         if (this.#way === way) this.#way = null;
         this.#unsent.push(pending);
@@ -251,11 +253,12 @@ export class Route {
   }
 
   /** Whether a batch without a final answer may be sent again, and how. */
-  #repeatable(pending: Pending, error: unknown): boolean {
+  #repeatable(pending: Pending, error: unknown, way: Connection): boolean {
     if (!(error instanceof SkylineError) || this.#closedBy !== null || pending.repeats >= MAX_REPEATS)
       return false;
     switch (error.code) {
       case 'SHUTTING_DOWN':
+        this.#hooks.leaving(way);
         return true;
       case 'CONNECTION_LOST':
         if (error.outcome === 'not_applied') return true;

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -61,7 +61,11 @@ export async function startDaemon(options: CheckedOptions, timeoutMs: number): P
       line === '' ? null : (JSON.parse(line) as { status?: string; code?: string; message?: string });
     if (answer?.status === 'ready') return null;
     if (answer?.code === 'ALREADY_RUNNING') return answer.message ?? 'another daemon is running';
-    if (answer === null) await stderrEnd(stderr);
+    if (answer === null) {
+      await stderrEnd(stderr);
+      // Whoever killed it did not mean this client: the next one may live.
+      if ((await signalOf(child)) === 'SIGKILL') return 'a daemon was killed while it started';
+    }
     throw noDaemon(
       `The daemon could not start: ${(answer?.message ?? lastWords.trim()) || 'it ended without a word'}`,
     );
@@ -100,6 +104,13 @@ async function firstLine(stream: Readable, timeoutMs: number, failed: Promise<ne
 async function stderrEnd(stderr: Readable): Promise<void> {
   if (stderr.readableEnded) return;
   await Promise.race([new Promise((resolve) => stderr.once('end', resolve)), sleep(500)]);
+}
+
+/** The signal that has ended a process which is about to end; null for none. */
+async function signalOf(child: ChildProcess): Promise<NodeJS.Signals | null> {
+  if (child.exitCode === null && child.signalCode === null)
+    await Promise.race([new Promise((resolve) => child.once('exit', resolve)), sleep(500)]);
+  return child.signalCode;
 }
 
 /**
