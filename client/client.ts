@@ -162,6 +162,9 @@ export class Client {
         warnOfOldDaemon(this.#hello, VERSION);
         connection.maxFrame = this.#hello.limits.max_frame;
         this.#connection = connection;
+        connection.onClose(() => {
+          for (const route of this.#routes.values()) route.routerEnded();
+        });
         return connection;
       } catch (error) {
         connection.close();

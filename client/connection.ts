@@ -40,12 +40,18 @@ export class Connection {
   #nextId = 1;
   #maxFrame = Number.POSITIVE_INFINITY;
   #closedBy: SkylineError | null = null;
+  #onClose: () => void = () => undefined;
 
   constructor(stream: ByteStream) {
     this.#socket = stream.socket;
     stream.onData((chunk) => this.#read(chunk));
     this.#socket.on('close', () => this.close(connectionLost('the daemon ended it, or died')));
     this.#socket.unref();
+  }
+
+  /** @param hook called once, when the connection has ended for whatever reason */
+  onClose(hook: () => void): void {
+    this.#onClose = hook;
   }
 
   get open(): boolean {
@@ -116,6 +122,7 @@ export class Connection {
     this.#closedBy = cause;
     this.#socket.destroy();
     for (const id of [...this.#waiters.keys()]) this.#take(id)?.reject(cause);
+    this.#onClose();
   }
 
   /** All requests of one turn leave in one system call. */

@@ -133,17 +133,25 @@ export class Route {
   }
 
   /**
+   * The router has ended. Its workers leave when they notice, which takes as long as what they are at: the next daemon is
+   * the one to ask.
+   */
+  routerEnded(): void {
+    if (this.#isDirect) this.#way?.close(connectionLost('the daemon ended, or died'));
+  }
+
+  /**
    * Ends the way; batches without an answer are rejected. Idempotent.
    * @param cause for what was never sent
    */
   close(cause: SkylineError): void {
     if (this.#closedBy !== null) return;
     this.#closedBy = cause;
-    if (this.#isDirect) this.#way?.close(cause);
     const lost = connectionLost('this client closed it');
     for (const pending of this.#outstanding)
       this.#fail(pending, outcomeOf(pending) === 'unknown' ? lost : cause);
     this.#unsent = [];
+    if (this.#isDirect) this.#way?.close(cause);
   }
 
   /** Watches the caller's signal and its patience. Whatever ends first takes the others along. */

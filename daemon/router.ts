@@ -20,6 +20,7 @@ import type { Maintenance } from './maintenance.js';
 import { databaseStatus } from './status.js';
 import { FIRST_ATTACHED_LANE } from './worker/attached-clients.js';
 import { ClientConnection, type Slot } from './worker/client-connection.js';
+import { IntakeBudget } from './worker/intake-budget.js';
 import { COUNTED_REPLY, monotonicMs } from './worker/link.js';
 
 /** What this client sends next for the same database has to wait for these: they decide whether it is open. */
@@ -46,6 +47,7 @@ export class Router {
   readonly #log: Logger;
   readonly #hooks: RouterHooks;
   readonly #connections = new Set<ClientConnection>();
+  readonly #budget = new IntakeBudget();
   readonly #started = performance.now();
   /** Connections with a request in progress that must be finished before their next one for the same database. */
   readonly #gates = new Map<ClientConnection, Map<RoutedDatabase, Promise<unknown>>>();
@@ -73,15 +75,21 @@ export class Router {
 
   /** A client has connected. */
   connect(stream: ByteStream): void {
-    const connection: ClientConnection = new ClientConnection(this.#nextLane, stream, this.#config.limits, {
-      frame: (payload) => this.#frame(connection, payload),
-      closed: () => {
-        this.#connections.delete(connection);
-        this.#gates.delete(connection);
-        for (const database of this.#databases.all()) database.laneClosed(connection.lane);
-        this.#hooks.activity();
+    const connection: ClientConnection = new ClientConnection(
+      this.#nextLane,
+      stream,
+      this.#config.limits,
+      this.#budget,
+      {
+        frame: (payload) => this.#frame(connection, payload),
+        closed: () => {
+          this.#connections.delete(connection);
+          this.#gates.delete(connection);
+          for (const database of this.#databases.all()) database.laneClosed(connection.lane);
+          this.#hooks.activity();
+        },
       },
-    });
+    );
     this.#nextLane = this.#nextLane === FIRST_ATTACHED_LANE - 1 ? 1 : this.#nextLane + 1;
     this.#connections.add(connection);
     this.#hooks.activity();

@@ -8,6 +8,7 @@ import type { ByteStream, Listener } from '../../protocol/transport/node-ipc.js'
 import { VERSION } from '../../protocol/transport/this-package.js';
 import { ClientConnection, type Slot } from './client-connection.js';
 import type { Job } from './intake.js';
+import { IntakeBudget } from './intake-budget.js';
 import type { Lanes } from './lanes.js';
 import { COUNTED_REPLY, monotonicMs, type Order, type WorkerOptions } from './link.js';
 
@@ -27,6 +28,7 @@ export class AttachedClients {
   readonly #lanes: Lanes<Job>;
   readonly #wake: () => void;
   readonly #connections = new Set<ClientConnection>();
+  readonly #budget = new IntakeBudget();
   #listening: Promise<Listener> | null = null;
   #known = false;
   #nextLane = FIRST_ATTACHED_LANE;
@@ -87,14 +89,20 @@ export class AttachedClients {
   #connect(stream: ByteStream): void {
     const lane = this.#nextLane;
     this.#nextLane = lane === 0xffff_ffff ? FIRST_ATTACHED_LANE : lane + 1;
-    const connection: ClientConnection = new ClientConnection(lane, stream, this.#options.limits, {
-      frame: (payload) => this.#frame(connection, payload),
-      closed: () => {
-        this.#connections.delete(connection);
-        this.#lanes.close(lane);
-        this.#wake();
+    const connection: ClientConnection = new ClientConnection(
+      lane,
+      stream,
+      this.#options.limits,
+      this.#budget,
+      {
+        frame: (payload) => this.#frame(connection, payload),
+        closed: () => {
+          this.#connections.delete(connection);
+          this.#lanes.close(lane);
+          this.#wake();
+        },
       },
-    });
+    );
     this.#connections.add(connection);
     if (this.#listening === null) connection.finish(DETACHED);
   }

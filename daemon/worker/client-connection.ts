@@ -4,6 +4,7 @@ import { FrameDecoder, HEADER_BYTES } from '../../protocol/frame.js';
 import type { Limits, RequestId } from '../../protocol/messages.js';
 import type { ByteStream } from '../../protocol/transport/node-ipc.js';
 import { GatheredWrites } from './gathered-writes.js';
+import type { IntakeBudget } from './intake-budget.js';
 
 /** The place of one request's answer. Requests without an id are answered in the order in which they came. */
 export interface Slot {
@@ -37,10 +38,12 @@ export class ClientConnection {
   readonly #socket: Socket;
   readonly #output: GatheredWrites;
   readonly #limits: Limits;
+  readonly #budget: IntakeBudget;
   readonly #hooks: ConnectionHooks;
   readonly #decoder: FrameDecoder;
   /** Requests without an id that have no complete answer yet, oldest first. */
   readonly #ordered: Slot[] = [];
+  readonly #wake = () => this.#pump();
   #inFlight = 0;
   #inFlightBytes = 0;
   #paused = false;
@@ -56,11 +59,19 @@ export class ClientConnection {
   /** The stream cannot be understood any more: the last frame to send. */
   #fatal: Buffer | null = null;
 
-  constructor(lane: number, stream: ByteStream, limits: Limits, hooks: ConnectionHooks) {
+  /** @param budget shared with the other connections of the process */
+  constructor(
+    lane: number,
+    stream: ByteStream,
+    limits: Limits,
+    budget: IntakeBudget,
+    hooks: ConnectionHooks,
+  ) {
     this.lane = lane;
     this.#socket = stream.socket;
     this.#output = new GatheredWrites(stream.socket);
     this.#limits = limits;
+    this.#budget = budget;
     this.#hooks = hooks;
     this.#decoder = new FrameDecoder(limits.max_frame);
     // A client may end its side after its last request and still get the answers.
@@ -91,6 +102,7 @@ export class ClientConnection {
     const slot: Slot = { id, bytes, held: [], done: false };
     this.#inFlight += 1;
     this.#inFlightBytes += bytes;
+    this.#budget.take(bytes);
     if (id === undefined) this.#ordered.push(slot);
     return slot;
   }
@@ -145,6 +157,7 @@ export class ClientConnection {
     this.#inFlight -= 1;
     this.#inFlightBytes -= slot.bytes;
     this.#release();
+    this.#budget.give(slot.bytes);
     this.#pump();
     this.#endWhenDone();
   }
@@ -203,6 +216,10 @@ export class ClientConnection {
   }
 
   #hasRoom(): boolean {
+    if (this.#inFlight > 0 && this.#budget.isFull) {
+      this.#budget.wait(this.#wake);
+      return false;
+    }
     return (
       this.#inFlight < this.#limits.max_in_flight &&
       this.#inFlightBytes <= 2 * this.#limits.max_frame &&
@@ -246,6 +263,7 @@ export class ClientConnection {
   #end(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#budget.forget(this.#wake);
     this.#hooks.closed();
   }
 }

@@ -11,6 +11,7 @@ import nodeIpc from 'node-ipc';
  * - `unlink: false`: `true` deletes whatever is at the path, a live server's socket or a plain file;
  * - an `error` listener: without one a listen error is silent;
  * - `maxConnections` (100 by default) and `maxRetries` (infinite by default);
+ * - its `close` handler, which destroys connections of others that are half closed;
  * - one `new IPC()` each, all with the same options: its parser is global to the module.
  * Its `emit` is not used: writing to the socket keeps backpressure ours and saves a copy. Nobody subscribes to `*`.
  */
@@ -68,8 +69,12 @@ export function serve(endpoint: string, onConnection: (stream: ByteStream) => vo
     ipc.server.on('error', reject);
     ipc.server.on('connect', (socket: Socket) => {
       socket.on('error', () => undefined);
+      socket.once('close', () => sockets.splice(sockets.indexOf(socket), 1));
       onConnection({ socket, onData: (handler) => handlers.set(socket, handler) });
     });
+    // Its own reaction to a connection that closes: destroy another one whose client has ended its side, answers or not.
+    ipc.server.off('close', '*');
+    const { sockets } = ipc.server as unknown as { sockets: Socket[] };
     ipc.server.on('data', (chunk: Buffer, socket: Socket) => handlers.get(socket)?.(chunk));
     // Binding happens in this call: the socket is never open to others, not even for the moment before chmod.
     const before = process.umask(0o177);

@@ -174,6 +174,22 @@ test('a client that half-closes after its request still gets its answer, then th
   expect(await wire.next()).toBeNull();
 });
 
+test('a client that half-closes is not disturbed by others that come and go', async () => {
+  await ground.daemon();
+  const wire = await ground.wire();
+  const slow =
+    'WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 3000000) SELECT max(n) FROM c';
+  wire.send({ type: 'ExecBatch', db: 'x.db', stmts: [{ sql: slow }] });
+  wire.socket.end();
+  const others = await Promise.all(Array.from({ length: 10 }, () => ground.wire()));
+  for (const other of others) {
+    await other.request({ type: 'Ping' });
+    other.destroy();
+  }
+  expect(await wire.next()).toMatchObject({ status: 'ok' });
+  expect(await wire.next()).toBeNull();
+});
+
 test('a client that half-closes behind more requests than the daemon takes at once gets all answers', async () => {
   await ground.daemon();
   const first = await ground.wire();

@@ -150,6 +150,7 @@ describe('requests', () => {
     const client = await connected();
     const db = client.database(ground.file('x.db'));
     await db.exec('CREATE TABLE t (a)');
+    await db.exec('SELECT 1');
     const controller = new AbortController();
     const running = failure(db.exec(ENDLESS, [], { signal: controller.signal, timeoutMs: 1_000 }));
     controller.abort();
@@ -187,6 +188,7 @@ describe('when the daemon dies', () => {
     const client = await connected();
     const db = client.database(ground.file('x.db'));
     await db.exec('CREATE TABLE t (a)');
+    await db.exec('SELECT 1');
     const lost = [failure(db.exec(ENDLESS)), failure(db.run('INSERT INTO t VALUES (1)'))];
     process.kill(first.pid, 'SIGKILL');
     for (const error of await Promise.all(lost))
@@ -213,6 +215,7 @@ describe('when the daemon dies', () => {
     const client = await connected();
     const db = client.database(ground.file('x.db'));
     await db.exec('CREATE TABLE t (a)');
+    await db.exec('SELECT 1');
     const waiting = failure(db.exec(ENDLESS, [], { timeoutMs: 500 }));
     const unsent = failure(client.database(ground.file('y.db')).exec('CREATE TABLE t (a)'));
     client.close();
