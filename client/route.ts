@@ -38,6 +38,8 @@ interface Pending {
   perhapsApplied: boolean;
   /** The daemon has given it up without knowing what became of it: its record tells. */
   givenUp: SkylineError | null;
+  /** It was sent last to be told what became of it, not to be run. */
+  asked: boolean;
   /** Times that it was sent again. */
   repeats: number;
   /** Settles with it. */
@@ -111,6 +113,7 @@ export class Route {
       inFlight: false,
       perhapsApplied: false,
       givenUp: null,
+      asked: false,
       repeats: 0,
       answer: promise,
       resolve,
@@ -213,6 +216,7 @@ export class Route {
       : {};
     this.#inFlight += 1;
     pending.inFlight = true;
+    pending.asked = late;
     way.post(
       { type: 'ExecBatch', db: this.#db, ...numbers, ...body },
       {
@@ -280,7 +284,8 @@ export class Route {
         return !pending.perhapsApplied;
       case 'WORKER_CRASHED':
       case 'TIMEOUT':
-        if (error.outcome !== 'unknown' || !this.#hooks.exactlyOnce || pending.givenUp !== null) return false;
+        if (pending.asked || !this.#hooks.exactlyOnce) return false;
+        if (error.outcome !== 'unknown' && !pending.perhapsApplied) return false;
         pending.perhapsApplied = true;
         pending.givenUp = error;
         return true;
@@ -340,18 +345,33 @@ function outcomeOf({ inFlight, perhapsApplied }: Pending): 'not_applied' | 'unkn
   return inFlight || perhapsApplied ? 'unknown' : 'not_applied';
 }
 
-/** What the daemon refuses now may have been applied when it was sent before. */
-function explain({ perhapsApplied, givenUp }: Pending, error: unknown): unknown {
-  if (!perhapsApplied || !(error instanceof SkylineError)) return error;
-  // Nothing is recorded, so nothing was applied: now that is known.
-  if (givenUp !== null && error.code === 'TIMEOUT' && error.outcome === 'not_applied')
-    return new SkylineError(givenUp.code, givenUp.message, { details: givenUp.details, cause: givenUp });
-  if (error.code !== 'SESSION_CONFLICT') return error;
-  return new SkylineError(
-    'SESSION_CONFLICT',
-    `The database was replaced while the batch was on its way: whether the old one had applied it is unknown, the new one has not. ${error.message}`,
-    { outcome: 'unknown', retryable: false, details: error.details, cause: error },
-  );
+/** Refusals behind which the daemon had looked whether the batch was applied before. */
+const LOOKED: ReadonlySet<string> = new Set([
+  'SQL_ERROR',
+  'STATEMENT_NOT_ALLOWED',
+  'EXPECTATION_FAILED',
+  'INVALID_REQUEST',
+  'RESULT_TOO_LARGE',
+]);
+
+/** `not_applied` speaks of the last sending: what became of those before is known only where the daemon has looked. */
+function explain({ perhapsApplied, givenUp, asked }: Pending, error: unknown): unknown {
+  if (!perhapsApplied || !(error instanceof SkylineError) || error.outcome !== 'not_applied') return error;
+  const { code, message, details } = error;
+  // Nothing is recorded, so nothing was applied.
+  if (asked && code === 'TIMEOUT')
+    return givenUp === null
+      ? error
+      : new SkylineError(givenUp.code, givenUp.message, { details: givenUp.details, cause: givenUp });
+  const otherFile = code === 'SESSION_CONFLICT' && details.expected !== undefined;
+  if (LOOKED.has(code) || details.replayed === true || (code === 'SESSION_CONFLICT' && !otherFile))
+    return error;
+  return new SkylineError(code, `${message} Whether it was applied when it was sent before is unknown.`, {
+    outcome: 'unknown',
+    retryable: false,
+    details,
+    cause: error,
+  });
 }
 
 /** Promise.withResolvers, which Node has from 22 on. */
