@@ -24,12 +24,8 @@ export const DAEMON_MAIN = join(ROOT, PACKAGE.bin['skylinedb-daemon']);
 export const CLI_MAIN = join(ROOT, PACKAGE.bin['skylinedb-cli']);
 const LIBRARY = join(ROOT, PACKAGE.exports['.'].default);
 
-/**
- * The seam for "through the router only": options of connect() that keep the library away from the workers' own sockets.
- * null as long as every request goes through the router anyway.
- * @type {Record<string, unknown> | null}
- */
-export const ROUTER_ONLY = null;
+/** What the library is told so that it stays with the router. */
+const ROUTER_ONLY = { direct: false };
 
 /** The load over many databases, as the targets ask for it. */
 const MAX_WORKERS = 32;
@@ -105,9 +101,8 @@ export const skylinedbRouter = {
   ...common,
   name: 'skylinedb-router',
   what: 'the client library, through the router only',
-  missing: () =>
-    notBuilt() ?? (ROUTER_ONLY === null ? 'the same as skylinedb: there is no other way yet' : null),
-  connect: (target, work) => connect(target, work, ROUTER_ONLY ?? {}),
+  missing: notBuilt,
+  connect: (target, work) => connect(target, work, ROUTER_ONLY),
 };
 
 /**
