@@ -1,6 +1,8 @@
 import { invalidRequest, SkylineError } from '../protocol/errors.js';
-import type { ExecBatchReply, Statement, StatementResult, WireParams } from '../protocol/messages.js';
-import { decodeCell, encodeValue, type SqlInput, type SqlOutput } from '../protocol/values.js';
+import { asArray, asInteger, asObject, asString, unexpected } from '../protocol/fields.js';
+import type { JsonObject } from '../protocol/frame.js';
+import type { WireParams, WireValue } from '../protocol/messages.js';
+import { decodeCell, encodeValue, isPlain, type SqlInput, type SqlOutput } from '../protocol/values.js';
 import type { Database } from './database.js';
 
 /** A batch as applications write it, and what comes of it; and both as they travel. */
@@ -58,17 +60,36 @@ export interface BatchResult {
   readonly results: readonly ExecResult[];
 }
 
-/** @throws SkylineError `INVALID_REQUEST` naming the statement */
-export function encodeStatement(statement: BatchStatement, index: number): Statement {
-  if (typeof statement === 'string') return { sql: statement };
+/**
+ * A batch's fields as JSON text, without the braces around them. Composed of a few native calls: an object for every batch,
+ * built field by field, would cost more than sending it.
+ * @throws SkylineError `INVALID_REQUEST` naming the statement
+ */
+export function encodeBatch(statements: readonly BatchStatement[], options: BatchOptions): string {
+  if (!Array.isArray(statements)) throw invalidRequest('A batch is an array of statements.');
+  const { tx, durable, expectRev, expectEpoch, timeoutMs, results } = options;
+  let text = '"stmts":[';
+  for (let index = 0; index < statements.length; index += 1)
+    text += (index === 0 ? '' : ',') + encodeStatement(statements[index] as BatchStatement, index);
+  text += ']';
+  if (tx !== undefined) text += `,"tx":${json(tx)}`;
+  if (durable !== undefined) text += `,"durable":${json(durable)}`;
+  if (expectRev !== undefined) text += `,"expect_rev":${json(expectRev)}`;
+  if (expectEpoch !== undefined) text += `,"expect_epoch":${json(expectEpoch)}`;
+  if (timeoutMs !== undefined) text += `,"timeout_ms":${json(timeoutMs)}`;
+  if (results !== undefined) text += `,"results":${json(results)}`;
+  return text;
+}
+
+function encodeStatement(statement: BatchStatement, index: number): string {
+  if (typeof statement === 'string') return `{"sql":${JSON.stringify(statement)}}`;
   const { sql, params, paramSets, expect } = statement;
   try {
-    return {
-      sql,
-      ...(params === undefined ? {} : { params: encodeParams(params) }),
-      ...(paramSets === undefined ? {} : { param_sets: paramSets.map(encodeParams) }),
-      ...(expect === undefined ? {} : { expect: { rows_affected: expect.rowsAffected } }),
-    };
+    let text = `{"sql":${json(sql)}`;
+    if (params !== undefined) text += `,"params":${json(encodeParams(params))}`;
+    if (paramSets !== undefined) text += `,"param_sets":${json(paramSets.map(encodeParams))}`;
+    if (expect !== undefined) text += `,"expect":${json({ rows_affected: expect.rowsAffected })}`;
+    return `${text}}`;
   } catch (error) {
     if (error instanceof SkylineError)
       throw invalidRequest(`Statement ${index}: ${error.message}`, { statement_index: index });
@@ -76,8 +97,15 @@ export function encodeStatement(statement: BatchStatement, index: number): State
   }
 }
 
+/** What has no JSON form the daemon is to refuse, with the name of its field. */
+function json(value: unknown): string {
+  return JSON.stringify(value) ?? 'null';
+}
+
 function encodeParams(params: SqlParams): WireParams {
-  if (isArray(params)) return params.map(encodeValue);
+  // Most values travel as they are: no copy is made of what has only those.
+  if (isArray(params))
+    return params.every(isPlain) ? (params as readonly WireValue[]) : params.map(encodeValue);
   return Object.fromEntries(Object.entries(params).map(([name, value]) => [name, encodeValue(value)]));
 }
 
@@ -86,23 +114,37 @@ function isArray(params: SqlParams): params is readonly SqlInput[] {
   return Array.isArray(params);
 }
 
-export function decodeBatch(reply: ExecBatchReply): BatchResult {
+/**
+ * The result of a batch, from its reply.
+ * @throws ProtocolError `INVALID_REQUEST` when the daemon sent something else than the protocol says
+ */
+export function decodeBatch({ rev, epoch, rows_affected: rows, results }: JsonObject): BatchResult {
   return {
-    rev: reply.rev,
-    epoch: reply.epoch,
-    rowsAffected: reply.rows_affected,
-    results: (reply.results ?? []).map(decodeResult),
+    rev: asInteger(rev, 'rev'),
+    epoch: asInteger(epoch, 'epoch'),
+    rowsAffected: asInteger(rows, 'rows_affected'),
+    results: results === undefined ? [] : asArray(results, 'results').map(decodeResult),
   };
 }
 
-function decodeResult(result: StatementResult): ExecResult {
-  const { rows_affected, last_insert_rowid: rowid, columns, rows } = result;
+function decodeResult(value: unknown): ExecResult {
+  const { rows_affected, last_insert_rowid, columns, rows } = asObject(value, 'results');
+  const rowsAffected = asInteger(rows_affected, 'rows_affected');
+  if (columns === undefined) {
+    return last_insert_rowid === undefined
+      ? { rowsAffected }
+      : { rowsAffected, lastInsertRowid: decodeRowid(last_insert_rowid) };
+  }
   return {
-    rowsAffected: rows_affected,
-    ...(rowid === undefined
-      ? {}
-      : { lastInsertRowid: typeof rowid === 'number' ? rowid : BigInt(rowid.$int) }),
-    ...(columns === undefined ? {} : { columns }),
-    ...(rows === undefined ? {} : { rows: rows.map((row) => row.map(decodeCell)) }),
+    rowsAffected,
+    ...(last_insert_rowid === undefined ? {} : { lastInsertRowid: decodeRowid(last_insert_rowid) }),
+    columns: asArray(columns, 'columns').map((column) => asString(column, 'columns')),
+    rows: asArray(rows, 'rows').map((row) => asArray(row, 'rows').map(decodeCell)),
   };
+}
+
+function decodeRowid(value: unknown): number | bigint {
+  const rowid = decodeCell(value);
+  if (typeof rowid === 'bigint' || (typeof rowid === 'number' && Number.isSafeInteger(rowid))) return rowid;
+  throw unexpected('last_insert_rowid', 'a 64-bit integer', value);
 }

@@ -1,8 +1,16 @@
 import type { Socket } from 'node:net';
 import { decodeIncoming } from '../protocol/decode-reply.js';
 import { messageOf, SkylineError } from '../protocol/errors.js';
-import { decodeText, encodeFrame, FrameDecoder, type JsonObject, parseObject } from '../protocol/frame.js';
+import {
+  decodeText,
+  FrameDecoder,
+  frameTooLarge,
+  HEADER_BYTES,
+  type JsonObject,
+  parseObject,
+} from '../protocol/frame.js';
 import type { ProgressEvent, Request } from '../protocol/messages.js';
+import { GatheredWrites } from '../protocol/transport/gathered-writes.js';
 import type { ByteStream } from '../protocol/transport/node-ipc.js';
 
 /** A request without the id, which the connection gives it. */
@@ -24,6 +32,9 @@ export interface RequestOptions {
   readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
 }
 
+/** Copied wherever it is written. */
+const header = Buffer.alloc(HEADER_BYTES);
+
 /** Replies can be as large as the daemon's `--max-frame` allows; it says so in Hello. */
 const MAX_REPLY = 1024 * 1024 * 1024;
 
@@ -35,8 +46,7 @@ export class Connection {
   readonly #socket: Socket;
   readonly #decoder = new FrameDecoder(MAX_REPLY);
   readonly #waiters = new Map<number, Waiter>();
-  /** What is to be written at the end of this turn. */
-  #frames: Buffer[] = [];
+  readonly #output: GatheredWrites;
   #nextId = 1;
   #maxFrame = Number.POSITIVE_INFINITY;
   #closedBy: SkylineError | null = null;
@@ -44,6 +54,8 @@ export class Connection {
 
   constructor(stream: ByteStream) {
     this.#socket = stream.socket;
+    // All requests that one callback of the application sends leave in one system call.
+    this.#output = new GatheredWrites(stream.socket, process.nextTick);
     stream.onData((chunk) => this.#read(chunk));
     this.#socket.on('close', () => this.close(connectionLost('the daemon ended it, or died')));
     this.#socket.unref();
@@ -78,7 +90,7 @@ export class Connection {
         signal?.removeEventListener('abort', onAbort);
       };
       signal?.addEventListener('abort', onAbort, { once: true });
-      const id = this.post(message, {
+      const id = this.post(JSON.stringify(message).slice(0, -1), {
         resolve: (body) => {
           done();
           resolve(body);
@@ -96,23 +108,25 @@ export class Connection {
 
   /**
    * Sends a request; the waiter gets its answer, or at once why it cannot be sent.
+   * @param message JSON text of an object with the request's fields, without its closing brace
    * @returns the request's id
    */
-  post(message: Unnumbered, waiter: Waiter): number {
+  post(message: string, waiter: Waiter): number {
     const id = this.#nextId;
     this.#nextId += 1;
     if (this.#closedBy !== null) {
       waiter.reject(notSent(this.#closedBy));
       return id;
     }
-    try {
-      const frame = encodeFrame(JSON.stringify({ ...message, id }), this.#maxFrame);
-      this.#waiters.set(id, waiter);
-      if (this.#waiters.size === 1) this.#socket.ref();
-      this.#write(frame);
-    } catch (error) {
-      waiter.reject(error);
+    const text = `${message},"id":${id}}`;
+    // A UTF-16 unit is at most three bytes: most requests need no count.
+    if (text.length * 3 > this.#maxFrame && Buffer.byteLength(text) > this.#maxFrame) {
+      waiter.reject(frameTooLarge(Buffer.byteLength(text), this.#maxFrame));
+      return id;
     }
+    this.#waiters.set(id, waiter);
+    if (this.#waiters.size === 1) this.#socket.ref();
+    this.#output.writeFrame(header, text);
     return id;
   }
 
@@ -123,17 +137,6 @@ export class Connection {
     this.#socket.destroy();
     for (const id of [...this.#waiters.keys()]) this.#take(id)?.reject(cause);
     this.#onClose();
-  }
-
-  /** All requests of one turn leave in one system call. */
-  #write(frame: Buffer): void {
-    if (this.#frames.push(frame) > 1) return;
-    process.nextTick(() => {
-      const [first] = this.#frames;
-      const bytes = this.#frames.length === 1 && first !== undefined ? first : Buffer.concat(this.#frames);
-      this.#frames = [];
-      if (this.#closedBy === null) this.#socket.write(bytes);
-    });
   }
 
   #read(chunk: Buffer): void {
@@ -148,6 +151,11 @@ export class Connection {
   }
 
   #dispatch(object: JsonObject): void {
+    // Nearly all of them; what else there is is told apart below.
+    if (object.status === 'ok' && typeof object.id === 'number') {
+      this.#take(object.id)?.resolve(object);
+      return;
+    }
     const incoming = decodeIncoming(object);
     const id = 'id' in incoming && typeof incoming.id === 'number' ? incoming.id : undefined;
     switch (incoming.kind) {

@@ -16,7 +16,7 @@ import {
   type BatchStatement,
   decodeBatch,
   type ExecResult,
-  encodeStatement,
+  encodeBatch,
   type Row,
   type SqlParams,
 } from './batch.js';
@@ -77,19 +77,13 @@ export class Database {
    * Runs statements as one transaction: all of them or none.
    * @throws SkylineError with `code`, `outcome` and `details`; `outcome: "unknown"` only when the connection was lost
    */
-  async batch(statements: readonly BatchStatement[], options: BatchOptions = {}): Promise<BatchResult> {
-    const { tx, durable, expectRev, expectEpoch, timeoutMs, signal, results } = options;
-    const body = {
-      stmts: statements.map(encodeStatement),
-      ...(tx === undefined ? {} : { tx }),
-      ...(durable === undefined ? {} : { durable }),
-      ...(expectRev === undefined ? {} : { expect_rev: expectRev }),
-      ...(expectEpoch === undefined ? {} : { expect_epoch: expectEpoch }),
-      ...(timeoutMs === undefined ? {} : { timeout_ms: timeoutMs }),
-      ...(results === undefined ? {} : { results }),
-    };
-    const reply = await this.#client.route(this.path).submit(body, { signal, timeoutMs });
-    return decodeBatch(decodeReply('ExecBatch', reply));
+  batch(statements: readonly BatchStatement[], options: BatchOptions = {}): Promise<BatchResult> {
+    try {
+      const route = this.#client.route(this.path);
+      return route.submit(encodeBatch(statements, options), decodeBatch, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /**

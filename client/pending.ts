@@ -1,41 +1,91 @@
 import { SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
-import type { ExecBatchRequest } from '../protocol/messages.js';
+import type { Connection, Waiter } from './connection.js';
 
-/** A batch without what the route adds to it. */
-export type BatchBody = Omit<
-  ExecBatchRequest,
-  'type' | 'id' | 'session' | 'seq' | 'acked' | 'session_epoch' | 'session_rev'
->;
-
-/** A batch whose answer the caller waits for. */
-export interface Pending {
-  readonly body: BatchBody;
-  /** Its number in the session. */
-  seq: number;
-  /** The session in which it was sent first: only there the daemon knows it again. */
-  session: string | null;
-  /** On performance.now()'s clock. */
-  readonly deadline: number;
-  /** It is sent, and has no answer yet. */
-  inFlight: boolean;
-  /** It was sent on a way that ended before the answer. */
-  perhapsApplied: boolean;
-  /** The daemon has given it up without knowing what became of it: its record tells. */
-  givenUp: SkylineError | null;
-  /** It was sent last to be told what became of it, not to be run. */
-  asked: boolean;
-  /** Times that it was sent again. */
-  repeats: number;
-  /** Settles with it. */
-  answer: Promise<unknown>;
-  resolve(body: JsonObject): void;
-  reject(error: unknown): void;
+/** Whoever sends batches, and hears what becomes of them. */
+export interface Sender {
+  answered(pending: Pending, reply: JsonObject): void;
+  refused(pending: Pending, error: unknown): void;
 }
 
-/** What is known of a batch that gets no answer any more. */
-export function outcomeOf({ inFlight, perhapsApplied }: Pending): 'not_applied' | 'unknown' {
-  return inFlight || perhapsApplied ? 'unknown' : 'not_applied';
+/** A batch whose answer the caller waits for. */
+export class Pending implements Waiter {
+  /** The batch's fields as JSON text, without what the route adds to them. */
+  readonly body: string;
+  /** Its number in the session. */
+  readonly seq: number;
+  /** On performance.now()'s clock. */
+  readonly deadline: number;
+  /** Settles with the caller's result. */
+  readonly answer: Promise<unknown>;
+  /** The session in which it was sent first: only there the daemon knows it again. */
+  session: string | null = null;
+  /** Where it was sent last, and has no answer yet. */
+  way: Connection | null = null;
+  /** It was sent on a way that ended before the answer. */
+  perhapsApplied = false;
+  /** The daemon has given it up without knowing what became of it: its record tells. */
+  givenUp: SkylineError | null = null;
+  /** It was sent last to be told what became of it, not to be run. */
+  asked = false;
+  /** Times that it was sent again. */
+  repeats = 0;
+  /** What is to be done when it has settled. */
+  onSettled: (() => void) | null = null;
+  readonly #sender: Sender;
+  readonly #decode: (reply: JsonObject) => unknown;
+  #settle!: (result: unknown) => void;
+  #fail!: (error: unknown) => void;
+
+  /** @param decode makes the caller's result of the reply */
+  constructor(
+    sender: Sender,
+    body: string,
+    seq: number,
+    deadline: number,
+    decode: (reply: JsonObject) => unknown,
+  ) {
+    this.#sender = sender;
+    this.body = body;
+    this.seq = seq;
+    this.deadline = deadline;
+    this.#decode = decode;
+    this.answer = new Promise((resolve, reject) => {
+      this.#settle = resolve;
+      this.#fail = reject;
+    });
+  }
+
+  /** What is known of it if it gets no answer any more. */
+  get outcome(): 'not_applied' | 'unknown' {
+    return this.way !== null || this.perhapsApplied ? 'unknown' : 'not_applied';
+  }
+
+  /** The connection has its answer. */
+  resolve(reply: JsonObject): void {
+    this.#sender.answered(this, reply);
+  }
+
+  /** The connection has no answer for it, or a bad one. */
+  reject(error: unknown): void {
+    this.#sender.refused(this, error);
+  }
+
+  /** The caller gets the reply. */
+  succeed(reply: JsonObject): void {
+    this.onSettled?.();
+    try {
+      this.#settle(this.#decode(reply));
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** The caller gets an error. */
+  fail(error: unknown): void {
+    this.onSettled?.();
+    this.#fail(error);
+  }
 }
 
 /** Refusals behind which the daemon had looked whether the batch was applied before. */
@@ -65,19 +115,4 @@ export function explain({ perhapsApplied, givenUp, asked }: Pending, error: unkn
     details,
     cause: error,
   });
-}
-
-/** Promise.withResolvers, which Node has from 22 on. */
-export function withResolvers<T>(): {
-  promise: Promise<T>;
-  resolve: (value: T) => void;
-  reject: (error: unknown) => void;
-} {
-  let resolve: (value: T) => void = () => undefined;
-  let reject: (error: unknown) => void = () => undefined;
-  const promise = new Promise<T>((onResolve, onReject) => {
-    resolve = onResolve;
-    reject = onReject;
-  });
-  return { promise, resolve, reject };
 }

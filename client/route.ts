@@ -3,7 +3,7 @@ import { decodeReply } from '../protocol/decode-reply.js';
 import { SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import { aborted, type Connection, connectionLost, noAnswer } from './connection.js';
-import { type BatchBody, explain, outcomeOf, type Pending, withResolvers } from './pending.js';
+import { explain, Pending, type Sender } from './pending.js';
 
 /** What a route needs of its client. */
 export interface RouteHooks {
@@ -32,8 +32,10 @@ const MAX_REPEATS = 20;
  * that is killed or restarted), the batches without an answer are sent again on the next way, in their order and under
  * their numbers, by which the daemon knows those that it has applied already.
  */
-export class Route {
+export class Route implements Sender {
   readonly #db: string;
+  /** The same as the JSON text of a field. */
+  readonly #dbField: string;
   readonly #hooks: RouteHooks;
   /** Without an answer, in the order of their numbers. */
   readonly #outstanding = new Set<Pending>();
@@ -41,6 +43,8 @@ export class Route {
   #unsent: Pending[] = [];
   /** Of those, the ones that are sent. */
   #inFlight = 0;
+  /** Up to which number every answer has arrived. */
+  #acked = 0;
   /** Where batches go now; null while the next way is looked for. */
   #way: Connection | null = null;
   #isDirect = false;
@@ -49,12 +53,13 @@ export class Route {
   #directAt = Number.POSITIVE_INFINITY;
   #session: string = randomUUID();
   /** Where the database stood by the latest answer. */
-  #seen: { readonly epoch: number; readonly rev: number } | null = null;
+  #seen: { readonly epoch: number; rev: number } | null = null;
   #lastSeq = 0;
   #closedBy: SkylineError | null = null;
 
   constructor(db: string, hooks: RouteHooks) {
     this.#db = db;
+    this.#dbField = `"db":${JSON.stringify(db)},`;
     this.#hooks = hooks;
   }
 
@@ -65,32 +70,21 @@ export class Route {
 
   /**
    * Sends a batch behind those before it.
+   * @param body its fields as JSON text
+   * @param decode makes the result of the reply; what it throws is the caller's error
    * @param options.timeoutMs milliseconds that the daemon has for it
    * @throws SkylineError the daemon's; `ABORTED`, `TIMEOUT`, `CONNECTION_LOST` say in `outcome` what is known
    */
-  submit(
-    body: BatchBody,
-    options: { signal?: AbortSignal | undefined; timeoutMs?: number | undefined } = {},
-  ): Promise<JsonObject> {
-    const { signal, timeoutMs } = options;
+  submit<T>(
+    body: string,
+    decode: (reply: JsonObject) => T,
+    { signal, timeoutMs }: { signal?: AbortSignal | undefined; timeoutMs?: number | undefined } = {},
+  ): Promise<T> {
     if (this.#closedBy !== null) return Promise.reject(this.#closedBy);
     if (signal?.aborted === true) return Promise.reject(aborted('not_applied', signal.reason));
     this.#lastSeq += 1;
-    const { promise, resolve, reject } = withResolvers<JsonObject>();
-    const pending: Pending = {
-      body,
-      seq: this.#lastSeq,
-      deadline: timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs,
-      session: null,
-      inFlight: false,
-      perhapsApplied: false,
-      givenUp: null,
-      asked: false,
-      repeats: 0,
-      answer: promise,
-      resolve,
-      reject,
-    };
+    const deadline = timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
+    const pending = new Pending(this, body, this.#lastSeq, deadline, decode);
     if (signal !== undefined || timeoutMs !== undefined) this.#bound(pending, signal, timeoutMs);
     this.#outstanding.add(pending);
     this.#considerDirect();
@@ -99,7 +93,7 @@ export class Route {
       this.#unsent.push(pending);
       this.#flush();
     }
-    return promise;
+    return pending.answer as Promise<T>;
   }
 
   /** Resolves when all batches that were sent before have an answer. */
@@ -124,34 +118,25 @@ export class Route {
     this.#closedBy = cause;
     const lost = connectionLost('this client closed it');
     for (const pending of this.#outstanding)
-      this.#fail(pending, outcomeOf(pending) === 'unknown' ? lost : cause);
+      this.#fail(pending, pending.outcome === 'unknown' ? lost : cause);
     this.#unsent = [];
     if (this.#isDirect) this.#way?.close(cause);
   }
 
   /** Watches the caller's signal and its patience. Whatever ends first takes the others along. */
   #bound(pending: Pending, signal: AbortSignal | undefined, timeoutMs: number | undefined): void {
-    const { resolve, reject } = pending;
     const timer =
       timeoutMs === undefined
         ? undefined
         : setTimeout(
-            () => this.#giveUp(pending, noAnswer(timeoutMs, outcomeOf(pending))),
+            () => this.#giveUp(pending, noAnswer(timeoutMs, pending.outcome)),
             timeoutMs + ANSWER_GRACE_MS,
           );
-    const onAbort = () => this.#giveUp(pending, aborted(outcomeOf(pending), signal?.reason));
+    const onAbort = () => this.#giveUp(pending, aborted(pending.outcome, signal?.reason));
     signal?.addEventListener('abort', onAbort, { once: true });
-    const done = () => {
+    pending.onSettled = () => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', onAbort);
-    };
-    pending.resolve = (body) => {
-      done();
-      resolve(body);
-    };
-    pending.reject = (error) => {
-      done();
-      reject(error);
     };
   }
 
@@ -161,7 +146,19 @@ export class Route {
   }
 
   #fail(pending: Pending, error: unknown): void {
-    if (this.#outstanding.delete(pending)) pending.reject(error);
+    if (!this.#outstanding.delete(pending)) return;
+    this.#acknowledge(pending);
+    pending.fail(error);
+  }
+
+  /** A batch has its answer, which the caller has got: it need not be kept. */
+  #acknowledge({ seq }: Pending): void {
+    if (seq !== this.#acked + 1) return;
+    for (const first of this.#outstanding) {
+      this.#acked = first.seq - 1;
+      return;
+    }
+    this.#acked = this.#lastSeq;
   }
 
   /** Leaves the router's way for the worker's: what comes next waits until all that went the long way is answered. */
@@ -171,64 +168,52 @@ export class Route {
   }
 
   #send(pending: Pending, way: Connection): void {
-    const { body, seq, perhapsApplied } = pending;
-    const late = pending.givenUp !== null || (perhapsApplied && performance.now() > pending.deadline);
+    this.#inFlight += 1;
+    pending.way = way;
+    // A worker serves one database: what it is called need not be said.
+    const db = this.#isDirect ? '' : this.#dbField;
+    const numbers = this.#hooks.exactlyOnce ? this.#numbers(pending) : '';
+    way.post(`{"type":"ExecBatch",${db}${numbers}${pending.body}`, pending);
+  }
+
+  /** What makes a batch known again: fields as JSON text, each with a comma behind it. */
+  #numbers(pending: Pending): string {
+    const { seq, perhapsApplied } = pending;
     // A new session would not know what was applied in the one before.
     if (!perhapsApplied) pending.session = this.#session;
-    const numbers = this.#hooks.exactlyOnce
-      ? {
-          session: pending.session,
-          seq,
-          acked: this.#acked(),
-          // Another file may be there by now, which knows nothing of what the old one has applied.
-          ...(perhapsApplied && this.#seen !== null
-            ? { session_epoch: this.#seen.epoch, session_rev: this.#seen.rev }
-            : {}),
-          // Its time is over, or it kills workers: what became of it is all that is asked.
-          ...(late ? { only_replay: true } : {}),
-        }
-      : {};
-    this.#inFlight += 1;
-    pending.inFlight = true;
-    pending.asked = late;
-    way.post(
-      { type: 'ExecBatch', db: this.#db, ...numbers, ...body },
-      {
-        resolve: (reply) => {
-          this.#inFlight -= 1;
-          this.#answered(pending, reply);
-        },
-        reject: (error) => {
-          this.#inFlight -= 1;
-          pending.inFlight = false;
-          this.#refused(pending, error, way);
-        },
-      },
-    );
+    const numbers = `"session":"${pending.session}","seq":${seq},"acked":${this.#acked},`;
+    if (!perhapsApplied) return numbers;
+    // Another file may be there by now, which knows nothing of what the old one has applied.
+    const seen = this.#seen;
+    const file = seen === null ? '' : `"session_epoch":${seen.epoch},"session_rev":${seen.rev},`;
+    // Its time is over, or it kills workers: what became of it is all that is asked.
+    pending.asked = pending.givenUp !== null || performance.now() > pending.deadline;
+    return `${numbers}${file}${pending.asked ? '"only_replay":true,' : ''}`;
   }
 
-  /** Up to which number every answer has arrived. */
-  #acked(): number {
-    const [first] = this.#outstanding;
-    return (first?.seq ?? 1) - 1;
-  }
-
-  #answered(pending: Pending, reply: JsonObject): void {
+  answered(pending: Pending, reply: JsonObject): void {
+    this.#inFlight -= 1;
     this.#see(reply);
     if (this.#directAt === Number.POSITIVE_INFINITY && this.#hooks.direct) this.#directAt = 0;
-    if (this.#outstanding.delete(pending)) pending.resolve(reply);
-    this.#flush();
+    if (this.#outstanding.delete(pending)) {
+      this.#acknowledge(pending);
+      pending.succeed(reply);
+    }
+    if (this.#unsent.length > 0) this.#flush();
   }
 
   #see({ epoch, rev }: JsonObject): void {
     if (typeof epoch !== 'number' || typeof rev !== 'number') return;
     const seen = this.#seen;
-    if (seen === null || epoch > seen.epoch || (epoch === seen.epoch && rev > seen.rev))
-      this.#seen = { epoch, rev };
+    if (seen === null || epoch > seen.epoch) this.#seen = { epoch, rev };
+    else if (epoch === seen.epoch && rev > seen.rev) seen.rev = rev;
   }
 
-  #refused(pending: Pending, error: unknown, way: Connection): void {
-    if (this.#outstanding.has(pending)) {
+  refused(pending: Pending, error: unknown): void {
+    const { way } = pending;
+    this.#inFlight -= 1;
+    pending.way = null;
+    if (way !== null && this.#outstanding.has(pending)) {
       if (this.#repeatable(pending, error, way)) {
         pending.repeats += 1;
         if (this.#way === way) this.#way = null;

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { SkylineError } from '../protocol/errors.js';
 import { FrameDecoder } from '../protocol/frame.js';
-import { GatheredWrites } from './worker/gathered-writes.js';
+import { GatheredWrites } from '../protocol/transport/gathered-writes.js';
 import { decodeLink, encodeLink, type LinkFrame, type LinkKind, MAX_LINK_FRAME } from './worker/link.js';
 
 /** How a worker has ended. */

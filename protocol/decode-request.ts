@@ -6,6 +6,7 @@ import {
   asObject,
   asString,
   field,
+  isObject,
   oneOf,
   optional,
   unexpected,
@@ -25,7 +26,7 @@ import {
 
 /** Longest string id, in UTF-16 units: it is kept until the reply and sent back. */
 const MAX_ID_LENGTH = 256;
-/** Longest `timeout_ms`: a day. setTimeout cuts anything over 2^31−1 to 1 ms. */
+/** Longest `timeout_ms`: a day. */
 const MAX_TIMEOUT_MS = 24 * 60 * 60 * 1000;
 /** Longest `session`, in UTF-16 units: it is the key of a row in the database. */
 const MAX_SESSION_LENGTH = 128;
@@ -108,7 +109,8 @@ function decodeDb(object: JsonObject): { db?: string } {
   return optional(object, 'db', asString);
 }
 
-function asTimeout(value: unknown, where: string): number {
+/** Milliseconds, at most a day: setTimeout cuts anything over 2^31−1 to 1 ms. */
+export function asTimeout(value: unknown, where: string): number {
   return Math.min(asInteger(value, where), MAX_TIMEOUT_MS);
 }
 
@@ -133,61 +135,68 @@ function decodeHello(object: JsonObject): Omit<HelloRequest, 'id' | 'type'> {
   };
 }
 
+/** A statement with all its fields, absent ones undefined. */
+export type DecodedStatement = Complete<Statement>;
+/** An `ExecBatch` with all its fields, absent ones undefined: every batch comes through here, and all have one shape. */
+export type DecodedBatch = Omit<Complete<ExecBatchRequest>, 'stmts'> & {
+  readonly stmts: readonly DecodedStatement[];
+};
+type Complete<T> = { readonly [Name in keyof Required<T>]: T[Name] };
+
 /**
  * A whole `ExecBatch`, in the worker. Parameters keep their JSON form; values.ts checks each where it is bound.
+ * @param object made by JSON.parse: no field of these names can be inherited
  * @throws ProtocolError `INVALID_REQUEST`, naming the field or the limit
  */
-export function decodeExecBatch(object: JsonObject, limits: Limits): ExecBatchRequest {
-  const id = decodeId(object);
-  const stmts = asArray(field(object, 'stmts'), 'stmts');
-  if (stmts.length === 0) throw invalidRequest('"stmts" must have at least one statement.');
-  if (stmts.length > limits.max_statements)
-    throw overLimit('statements in this batch', stmts.length, limits, 'max_statements');
-  return {
+export function decodeExecBatch(object: JsonObject, limits: Limits): DecodedBatch {
+  const list = asArray(object.stmts, 'stmts');
+  if (list.length === 0) throw invalidRequest('"stmts" must have at least one statement.');
+  if (list.length > limits.max_statements)
+    throw overLimit('statements in this batch', list.length, limits, 'max_statements');
+  const stmts = new Array<DecodedStatement>(list.length);
+  for (let index = 0; index < list.length; index += 1)
+    stmts[index] = decodeStatement(list[index], index, limits);
+  const session = object.session === undefined ? undefined : asSession(object.session, 'session');
+  if (session === undefined) refuseStray(object);
+  const batch: DecodedBatch = {
     type: 'ExecBatch',
-    ...(id === undefined ? {} : { id }),
-    ...decodeDb(object),
-    ...optional(object, 'tx', oneOf(['atomic', 'none'])),
-    ...optional(object, 'durable', asBoolean),
-    ...optional(object, 'expect_rev', asInteger),
-    ...optional(object, 'expect_epoch', asInteger),
-    ...optional(object, 'timeout_ms', asTimeout),
-    ...optional(object, 'results', asBoolean),
-    ...decodeSession(object),
-    stmts: stmts.map((stmt, index) => decodeStatement(stmt, index, limits)),
+    id: decodeId(object),
+    db: given(object.db, 'db', asString),
+    stmts,
+    tx: given(object.tx, 'tx', asTx),
+    durable: given(object.durable, 'durable', asBoolean),
+    expect_rev: given(object.expect_rev, 'expect_rev', asInteger),
+    expect_epoch: given(object.expect_epoch, 'expect_epoch', asInteger),
+    timeout_ms: given(object.timeout_ms, 'timeout_ms', asTimeout),
+    results: given(object.results, 'results', asBoolean),
+    session,
+    seq: session === undefined ? undefined : asInteger(object.seq, 'seq', 1),
+    acked: given(object.acked, 'acked', asInteger),
+    session_epoch: given(object.session_epoch, 'session_epoch', asInteger),
+    session_rev: given(object.session_rev, 'session_rev', asInteger),
+    only_replay: given(object.only_replay, 'only_replay', asBoolean),
   };
+  if (batch.acked !== undefined && batch.seq !== undefined && batch.acked >= batch.seq)
+    throw invalidRequest(
+      `"acked" must be less than "seq" (${batch.seq}): this batch's own answer cannot have arrived.`,
+    );
+  return batch;
 }
+
+/** An optional field's value, checked if there is one. */
+function given<T>(value: unknown, where: string, read: (value: unknown, where: string) => T): T | undefined {
+  return value === undefined ? undefined : read(value, where);
+}
+
+const asTx = oneOf(['atomic', 'none']);
 
 /** Fields that say nothing without a session. */
 const OF_SESSION = ['seq', 'acked', 'session_epoch', 'session_rev', 'only_replay'] as const;
 
-type SessionFields = Pick<ExecBatchRequest, 'session' | (typeof OF_SESSION)[number]>;
-
-function decodeSession(object: JsonObject): SessionFields {
-  if (field(object, 'session') === undefined) {
-    const stray = OF_SESSION.find((name) => field(object, name) !== undefined);
-    if (stray !== undefined)
-      throw invalidRequest(`"${stray}" needs a "session" that it belongs to. Send both, or neither.`);
-    return {};
-  }
-  const fields: { -readonly [Name in keyof SessionFields]: SessionFields[Name] } & { seq: number } = {
-    session: asSession(object.session, 'session'),
-    seq: asInteger(field(object, 'seq'), 'seq', 1),
-  };
-  // One by one: every batch of a client comes through here.
-  const acked = field(object, 'acked');
-  if (acked !== undefined) fields.acked = asInteger(acked, 'acked');
-  const epoch = field(object, 'session_epoch');
-  if (epoch !== undefined) fields.session_epoch = asInteger(epoch, 'session_epoch');
-  const rev = field(object, 'session_rev');
-  if (rev !== undefined) fields.session_rev = asInteger(rev, 'session_rev');
-  const only = field(object, 'only_replay');
-  if (only !== undefined) fields.only_replay = asBoolean(only, 'only_replay');
-  if (fields.acked !== undefined && fields.acked >= fields.seq)
-    throw invalidRequest(
-      `"acked" must be less than "seq" (${fields.seq}): this batch's own answer cannot have arrived.`,
-    );
-  return fields;
+function refuseStray(object: JsonObject): void {
+  const stray = OF_SESSION.find((name) => object[name] !== undefined);
+  if (stray !== undefined)
+    throw invalidRequest(`"${stray}" needs a "session" that it belongs to. Send both, or neither.`);
 }
 
 function asSession(value: unknown, where: string): string {
@@ -197,29 +206,28 @@ function asSession(value: unknown, where: string): string {
   return value;
 }
 
-function decodeStatement(value: unknown, index: number, limits: Limits): Statement {
+function decodeStatement(value: unknown, index: number, limits: Limits): DecodedStatement {
   try {
-    const object = asObject(value, `stmts[${index}]`);
-    const sql = asString(field(object, 'sql'), 'sql');
+    const object = isObject(value) ? value : asObject(value, `stmts[${index}]`);
+    const sql = asString(object.sql, 'sql');
     if (!sql.isWellFormed()) throw invalidRequest('"sql" has a lone surrogate, which UTF-8 cannot hold.');
     // A UTF-16 unit is at most three bytes: most statements need no count.
     if (sql.length * 3 > limits.max_sql_bytes && Buffer.byteLength(sql) > limits.max_sql_bytes) {
       throw overLimit('bytes in this statement', Buffer.byteLength(sql), limits, 'max_sql_bytes');
     }
-    const statement: Statement = {
-      sql,
-      ...optional(object, 'params', (params, where) => asParams(params, where, limits)),
-      ...optional(object, 'param_sets', (sets, where) =>
-        asArray(sets, where).map((set, at) => asParams(set, where, limits, at)),
-      ),
-      ...optional(object, 'expect', (expect, where) =>
-        optional(asObject(expect, where), 'rows_affected', asInteger),
-      ),
-    };
-    if (statement.params !== undefined && statement.param_sets !== undefined) {
+    const { params, param_sets: sets, expect } = object;
+    if (params !== undefined && sets !== undefined)
       throw invalidRequest('"params" and "param_sets" exclude each other.');
-    }
-    return statement;
+    return {
+      sql,
+      params: params === undefined ? undefined : asParams(params, 'params', limits),
+      param_sets:
+        sets === undefined
+          ? undefined
+          : asArray(sets, 'param_sets').map((set, at) => asParams(set, 'param_sets', limits, at)),
+      expect:
+        expect === undefined ? undefined : optional(asObject(expect, 'expect'), 'rows_affected', asInteger),
+    };
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
     throw invalidRequest(`Statement ${index}: ${error.message}`, {

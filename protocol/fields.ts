@@ -26,10 +26,13 @@ export function unexpected(where: string, expected: string, value: unknown): Pro
   return invalidRequest(`"${where}" must be ${expected}, but is ${describe(value)}.`);
 }
 
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 export function asObject(value: unknown, where: string): JsonObject {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw unexpected(where, 'an object', value);
-  return value as JsonObject;
+  if (!isObject(value)) throw unexpected(where, 'an object', value);
+  return value;
 }
 
 export function asArray(value: unknown, where: string): readonly unknown[] {

@@ -120,17 +120,20 @@ export class FrameDecoder {
  */
 export function encodeFrame(json: string, maxFrame: number = DEFAULT_MAX_FRAME): Buffer {
   const length = Buffer.byteLength(json);
-  if (length > maxFrame) {
-    throw new ProtocolError(
-      'FRAME_TOO_LARGE',
-      `This message has ${length} bytes; the limit of a frame is ${maxFrame} bytes (max_frame). Send smaller batches or raise --max-frame.`,
-      { details: { limit: 'max_frame', limit_value: maxFrame } },
-    );
-  }
+  if (length > maxFrame) throw frameTooLarge(length, maxFrame);
   const frame = Buffer.allocUnsafe(HEADER_BYTES + length);
   frame.writeUInt32LE(length, 0);
   frame.write(json, HEADER_BYTES);
   return frame;
+}
+
+/** The error for a message that its receiver would not take. */
+export function frameTooLarge(length: number, maxFrame: number): ProtocolError {
+  return new ProtocolError(
+    'FRAME_TOO_LARGE',
+    `This message has ${length} bytes; the limit of a frame is ${maxFrame} bytes (max_frame). Send smaller batches or raise --max-frame.`,
+    { details: { limit: 'max_frame', limit_value: maxFrame } },
+  );
 }
 
 /** A JSON object whose fields nobody has looked at yet. */

@@ -44,11 +44,7 @@ export function encodeValue(value: SqlInput): WireValue {
         throw invalidRequest('The text has a lone surrogate, which UTF-8 cannot hold.');
       return value;
     case 'number':
-      return Number.isSafeInteger(value) && !Object.is(value, -0)
-        ? value
-        : Number.isInteger(value) || !Number.isFinite(value)
-          ? real(value)
-          : value;
+      return isPlain(value) ? value : real(value);
     case 'boolean':
       return value;
     case 'bigint':
@@ -66,6 +62,22 @@ export function encodeValue(value: SqlInput): WireValue {
   throw invalidRequest(
     `A value of type ${typeof value} cannot be stored; use null, a number, a bigint, a string, a boolean or a Uint8Array.`,
   );
+}
+
+/** Whether the value travels as it is: {@link encodeValue} would return the same. */
+export function isPlain(value: SqlInput): boolean {
+  switch (typeof value) {
+    case 'string':
+      return value.isWellFormed();
+    case 'number':
+      return Number.isSafeInteger(value)
+        ? !Object.is(value, -0)
+        : Number.isFinite(value) && !Number.isInteger(value);
+    case 'boolean':
+      return true;
+    default:
+      return value === null;
+  }
 }
 
 /** A frame's text, for the numbers that JSON.parse may have rounded. It is searched once at most, however many there are. */

@@ -1,13 +1,14 @@
 import { existsSync } from 'node:fs';
-import { decodeRequest, usableId } from '../../protocol/decode-request.js';
+import { asTimeout, decodeRequest, usableId } from '../../protocol/decode-request.js';
 import { checkSocketPath, workerEndpoint } from '../../protocol/endpoint.js';
 import { invalidRequest, SkylineError } from '../../protocol/errors.js';
-import { decodeText, type JsonObject, parseObject } from '../../protocol/frame.js';
+import { asString } from '../../protocol/fields.js';
+import { decodeText, type JsonObject } from '../../protocol/frame.js';
 import { type DetachedEvent, PROTOCOL_VERSION, type RoutedRequest } from '../../protocol/messages.js';
 import type { ByteStream, Listener } from '../../protocol/transport/node-ipc.js';
 import { VERSION } from '../../protocol/transport/this-package.js';
 import { ClientConnection, type Slot } from './client-connection.js';
-import type { Job } from './intake.js';
+import { type BatchJob, type Job, ParsedFrame } from './intake.js';
 import { IntakeBudget } from './intake-budget.js';
 import type { Lanes } from './lanes.js';
 import { COUNTED_REPLY, monotonicMs, type Order, type WorkerOptions } from './link.js';
@@ -32,6 +33,10 @@ export class AttachedClients {
   #listening: Promise<Listener> | null = null;
   #known = false;
   #nextLane = FIRST_ATTACHED_LANE;
+  readonly #drained = (lane: number, bytes: number) => {
+    this.#lanes.drained(lane, bytes);
+    this.#wake();
+  };
 
   /**
    * @param lanes where what they send waits
@@ -109,27 +114,21 @@ export class AttachedClients {
 
   /** @throws ProtocolError when the stream cannot be understood any more */
   #frame(connection: ClientConnection, payload: Buffer): void {
-    const text = decodeText(payload);
-    const object = parseObject(text);
+    const frame = new ParsedFrame(decodeText(payload));
+    const { object } = frame;
     const slot = connection.accept(usableId(object), payload.length);
     try {
-      const request = decodeRequest(object);
-      if ('db' in request && request.db !== undefined && request.db !== this.#options.path)
-        throw this.#otherDatabase(request.db);
-      if (request.type !== 'ExecBatch') {
+      if (object.type !== 'ExecBatch') {
+        const request = decodeRequest(object);
+        if ('db' in request) this.#checkDatabase(request.db);
         this.#other(connection, slot, request);
         return;
       }
-      this.#accept({
-        kind: 'batch',
-        lane: connection.lane,
-        tag: 0,
-        frame: { text, object },
-        bytes: payload.length,
-        deadline: request.timeout_ms === undefined ? 0 : monotonicMs() + request.timeout_ms,
-        received: performance.now(),
-        settle: (reply) => this.#answer(connection, slot, reply),
-      });
+      // All else is checked where it is executed.
+      this.#checkDatabase(object.db);
+      const { timeout_ms: timeout } = object;
+      const deadline = timeout === undefined ? 0 : monotonicMs() + asTimeout(timeout, 'timeout_ms');
+      this.#accept(new AttachedBatch(connection, slot, frame, deadline, this.#drained));
     } catch (error) {
       connection.answerError(slot, error);
     }
@@ -140,20 +139,8 @@ export class AttachedClients {
     this.#wake();
   }
 
-  #answer(connection: ClientConnection, slot: Slot, reply: Buffer): void {
-    const drained = () => {
-      this.#lanes.drained(connection.lane, reply.length);
-      this.#wake();
-    };
-    connection.answer(slot, reply, reply.length >= COUNTED_REPLY ? drained : undefined);
-  }
-
   /** @throws SkylineError for what belongs to the router */
-  #other(
-    connection: ClientConnection,
-    slot: Slot,
-    request: Exclude<RoutedRequest, { type: 'ExecBatch' }>,
-  ): void {
+  #other(connection: ClientConnection, slot: Slot, request: RoutedRequest): void {
     switch (request.type) {
       case 'Hello':
         this.#tell(connection, slot, { protocol: PROTOCOL_VERSION, limits: this.#options.limits });
@@ -202,10 +189,50 @@ export class AttachedClients {
     connection.answerJson(slot, { status: 'ok', ...id, version: VERSION, pid: process.pid, ...fields });
   }
 
-  #otherDatabase(db: string): SkylineError {
-    return new SkylineError(
+  /** @throws ProtocolError, SkylineError unless it is absent, or the database's path as the router tells it */
+  #checkDatabase(value: unknown): void {
+    if (value === undefined || value === this.#options.path) return;
+    const db = asString(value, 'db');
+    throw new SkylineError(
       'DATABASE_NOT_ALLOWED',
       `This socket is for ${this.#options.path} alone, but the request names ${JSON.stringify(db.slice(0, 200))}. Leave "db" out, name it as Attach did in "db_path", or ask the daemon's own endpoint.`,
     );
+  }
+}
+
+/** A batch that came on an attached client's own connection. */
+class AttachedBatch implements BatchJob {
+  readonly kind = 'batch';
+  readonly lane: number;
+  readonly tag = 0;
+  readonly frame: ParsedFrame;
+  readonly bytes: number;
+  readonly deadline: number;
+  readonly received = performance.now();
+  readonly #connection: ClientConnection;
+  readonly #slot: Slot;
+  readonly #drained: (lane: number, bytes: number) => void;
+
+  constructor(
+    connection: ClientConnection,
+    slot: Slot,
+    frame: ParsedFrame,
+    deadline: number,
+    drained: (lane: number, bytes: number) => void,
+  ) {
+    this.lane = connection.lane;
+    this.frame = frame;
+    this.bytes = slot.bytes;
+    this.deadline = deadline;
+    this.#connection = connection;
+    this.#slot = slot;
+    this.#drained = drained;
+  }
+
+  settle(reply: string | Buffer): void {
+    const { length } = reply;
+    const counted = typeof reply !== 'string' && length >= COUNTED_REPLY;
+    const onFlushed = counted ? () => this.#drained(this.lane, length) : undefined;
+    this.#connection.answer(this.#slot, reply, onFlushed);
   }
 }

@@ -1,5 +1,6 @@
+import type { DecodedBatch, DecodedStatement } from '../../protocol/decode-request.js';
 import { SkylineError } from '../../protocol/errors.js';
-import type { ExecBatchRequest, Limits, Statement } from '../../protocol/messages.js';
+import type { Limits } from '../../protocol/messages.js';
 import type { FrameText } from '../../protocol/values.js';
 import { type Connection, outcomeToJson, type ResultBudget, type StatementOutcome } from './connection.js';
 import { fingerprint } from './fingerprint.js';
@@ -10,7 +11,7 @@ import { fromSqlite } from './sqlite-errors.js';
 
 /** A statement that has passed the guard. */
 export interface CheckedStatement {
-  readonly statement: Statement;
+  readonly statement: DecodedStatement;
   readonly facts: StatementFacts;
   readonly plan: ParameterPlan;
 }
@@ -33,11 +34,13 @@ export interface Turn {
 
 /** A batch that has passed the guard: nothing in it can reach beyond its own transaction. */
 export interface CheckedBatch {
-  readonly request: ExecBatchRequest;
+  readonly request: DecodedBatch;
   /** Where its numbers came from, for exactness. */
   readonly frame: FrameText;
   readonly statements: readonly CheckedStatement[];
   readonly mayWrite: boolean;
+  /** It could see what others of its group have left behind. */
+  readonly observes: boolean;
   /** null without a session, and for what only reads: that may run again. */
   readonly turn: Turn | null;
 }
@@ -60,25 +63,35 @@ export class Guard {
   /**
    * @throws SkylineError `STATEMENT_NOT_ALLOWED`, `INVALID_REQUEST`, with the statement's index
    */
-  check(request: ExecBatchRequest, frame: FrameText): CheckedBatch {
-    const statements = request.stmts.map((statement, index) => {
-      try {
-        const { facts, plan } = this.#look(statement.sql);
-        if (facts.isVacuum && request.tx !== 'none') {
-          throw new SkylineError(
-            'STATEMENT_NOT_ALLOWED',
-            'VACUUM cannot run inside a transaction; send it in a batch with "tx": "none".',
-          );
-        }
-        return { statement, facts, plan };
-      } catch (error) {
-        throw atStatement(error, index);
-      }
-    });
-    const mayWrite = statements.some(({ facts }) => facts.mayWrite);
+  check(request: DecodedBatch, frame: FrameText): CheckedBatch {
+    const { stmts } = request;
+    const statements = new Array<CheckedStatement>(stmts.length);
+    let mayWrite = false;
+    let observes = false;
+    for (let index = 0; index < stmts.length; index += 1) {
+      const checked = this.#checkStatement(stmts[index] as DecodedStatement, request, index);
+      statements[index] = checked;
+      if (checked.facts.mayWrite) mayWrite = true;
+      if (checked.facts.observes) observes = true;
+    }
     // What only reads is never recorded.
     if (!mayWrite && request.only_replay === true) throw givenUp(request.seq);
-    return { request, frame, statements, mayWrite, turn: mayWrite ? turnOf(request) : null };
+    return { request, frame, statements, mayWrite, observes, turn: mayWrite ? turnOf(request) : null };
+  }
+
+  #checkStatement(statement: DecodedStatement, request: DecodedBatch, index: number): CheckedStatement {
+    try {
+      const { facts, plan } = this.#look(statement.sql);
+      if (facts.isVacuum && request.tx !== 'none') {
+        throw new SkylineError(
+          'STATEMENT_NOT_ALLOWED',
+          'VACUUM cannot run inside a transaction; send it in a batch with "tx": "none".',
+        );
+      }
+      return { statement, facts, plan };
+    } catch (error) {
+      throw atStatement(error, index);
+    }
   }
 
   #look(sql: string) {
@@ -94,7 +107,7 @@ export class Guard {
   }
 }
 
-function turnOf(request: ExecBatchRequest): Turn | null {
+function turnOf(request: DecodedBatch): Turn | null {
   const { session, seq, acked = 0, session_epoch: epoch, session_rev: rev } = request;
   if (session === undefined || seq === undefined) return null;
   return {
@@ -108,7 +121,7 @@ function turnOf(request: ExecBatchRequest): Turn | null {
   };
 }
 
-export function newResults(request: ExecBatchRequest, limits: Limits): BatchResults {
+export function newResults(request: DecodedBatch, limits: Limits): BatchResults {
   return {
     rowsAffected: 0,
     json: request.results === false ? null : [],

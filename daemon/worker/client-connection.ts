@@ -2,8 +2,8 @@ import type { Socket } from 'node:net';
 import { ProtocolError, toErrorReply } from '../../protocol/errors.js';
 import { FrameDecoder, HEADER_BYTES } from '../../protocol/frame.js';
 import type { Limits, RequestId } from '../../protocol/messages.js';
+import { GatheredWrites } from '../../protocol/transport/gathered-writes.js';
 import type { ByteStream } from '../../protocol/transport/node-ipc.js';
-import { GatheredWrites } from './gathered-writes.js';
 import type { IntakeBudget } from './intake-budget.js';
 
 /** The place of one request's answer. Requests without an id are answered in the order in which they came. */
@@ -11,7 +11,7 @@ export interface Slot {
   readonly id: RequestId | undefined;
   readonly bytes: number;
   /** What is to be written for it, while an earlier one without an id has no answer yet. */
-  readonly held: { payload: Buffer; onFlushed: (() => void) | undefined }[];
+  held: { payload: string | Buffer; onFlushed: (() => void) | undefined }[] | null;
   done: boolean;
 }
 
@@ -99,7 +99,7 @@ export class ClientConnection {
 
   /** Opens the place of an answer. */
   accept(id: RequestId | undefined, bytes: number): Slot {
-    const slot: Slot = { id, bytes, held: [], done: false };
+    const slot: Slot = { id, bytes, held: null, done: false };
     this.#inFlight += 1;
     this.#inFlightBytes += bytes;
     this.#budget.take(bytes);
@@ -116,14 +116,14 @@ export class ClientConnection {
    * Sends the answer.
    * @param onFlushed called when its bytes have left for the client, or the client has gone
    */
-  answer(slot: Slot, payload: Buffer, onFlushed?: () => void): void {
+  answer(slot: Slot, payload: string | Buffer, onFlushed?: () => void): void {
     if (slot.done) return;
     this.#put(slot, payload, onFlushed);
     this.#finish(slot);
   }
 
   answerJson(slot: Slot, reply: object): void {
-    this.answer(slot, Buffer.from(JSON.stringify(reply)));
+    this.answer(slot, JSON.stringify(reply));
   }
 
   /** A fatal ProtocolError is no answer to this request: it ends the connection when the others are answered. */
@@ -156,9 +156,10 @@ export class ClientConnection {
     slot.done = true;
     this.#inFlight -= 1;
     this.#inFlightBytes -= slot.bytes;
-    this.#release();
     this.#budget.give(slot.bytes);
-    this.#pump();
+    if (slot.id === undefined) this.#release();
+    // Whether there is room again is looked at only where something waits for it.
+    if (!this.#emptied || this.#paused) this.#pump();
     this.#endWhenDone();
   }
 
@@ -169,9 +170,13 @@ export class ClientConnection {
     this.#paused = true;
   }
 
-  #put(slot: Slot, payload: Buffer, onFlushed: (() => void) | undefined): void {
-    if (slot.id === undefined && this.#ordered[0] !== slot) slot.held.push({ payload, onFlushed });
-    else this.#write(payload, onFlushed);
+  #put(slot: Slot, payload: string | Buffer, onFlushed: (() => void) | undefined): void {
+    if (slot.id !== undefined || this.#ordered[0] === slot) {
+      this.#write(payload, onFlushed);
+      return;
+    }
+    slot.held ??= [];
+    slot.held.push({ payload, onFlushed });
   }
 
   /** Writes what had to wait for the oldest answer without an id. */
@@ -179,20 +184,27 @@ export class ClientConnection {
     for (;;) {
       const first = this.#ordered[0];
       if (first === undefined) return;
-      for (const { payload, onFlushed } of first.held.splice(0)) this.#write(payload, onFlushed);
+      const { held } = first;
+      first.held = null;
+      for (const { payload, onFlushed } of held ?? []) this.#write(payload, onFlushed);
       if (!first.done) return;
       this.#ordered.shift();
     }
   }
 
-  #write(payload: Buffer, onFlushed: (() => void) | undefined): void {
+  #write(payload: string | Buffer, onFlushed: (() => void) | undefined): void {
     if (this.#closed || !this.#socket.writable) {
       onFlushed?.();
       return;
     }
-    header.writeUInt32LE(payload.length, 0);
+    if (typeof payload === 'string' && onFlushed === undefined) {
+      this.#output.writeFrame(header, payload);
+      return;
+    }
+    const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload;
+    header.writeUInt32LE(bytes.length, 0);
     this.#output.write(header);
-    this.#output.write(payload, onFlushed);
+    this.#output.write(bytes, onFlushed);
   }
 
   /** Takes frames as long as there is room for them. */

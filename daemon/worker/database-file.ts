@@ -7,6 +7,7 @@ import type { KernelLock } from './kernel-lock.js';
 import type { Position, WorkerOptions } from './link.js';
 import { acquireOwnership } from './owner-lock.js';
 import { type Patience, untilFree } from './patience.js';
+import { GroupBroken, PieceFailed, Pieces } from './pieces.js';
 import { PositionWriter, readPosition } from './position-table.js';
 import { SessionTable } from './session-table.js';
 import { Sessions } from './sessions.js';
@@ -14,25 +15,8 @@ import { fromSqlite } from './sqlite-errors.js';
 
 export type Durability = 'normal' | 'full';
 
-/** Runs one piece of a group, from the position before it to the one after it; the same one if it has written nothing. */
-export type Piece = (run: (position: Position) => Position) => void;
-
-/** The whole group's transaction is lost, for the sake of one piece: nothing of it was applied. */
-export class GroupBroken extends Error {
-  constructor(cause: SkylineError) {
-    super(cause.message, { cause });
-  }
-}
-
-/** Errors that leave the transaction around a piece as it was. All others may have harmed it. */
-const PIECE_ERRORS: ReadonlySet<string> = new Set([
-  'SQL_ERROR',
-  'STATEMENT_NOT_ALLOWED',
-  'EXPECTATION_FAILED',
-  'INVALID_REQUEST',
-  'RESULT_TOO_LARGE',
-  'TIMEOUT',
-]);
+/** Groups after one with a failed batch that are done carefully from the start: whoever fails, fails again. */
+const CAREFUL_GROUPS = 32;
 
 /**
  * A database file while it is open: its owner lock, its connection, its transactions. Whoever opens a file for writing
@@ -50,7 +34,8 @@ export class DatabaseFile {
   /** The owner lock, or why the folder does not take one: then the file can only be read. */
   readonly #owner: KernelLock | SkylineError;
   #wal = false;
-  #looked = { version: -1, groupable: false };
+  #looked = { version: -1, groupable: false, observed: false };
+  #careful = 0;
 
   private constructor(
     path: string,
@@ -154,46 +139,47 @@ export class DatabaseFile {
 
   /**
    * Whether batches can share a transaction without anybody noticing. Deferred foreign keys are counted until the whole
-   * transaction ends: one batch could make good another's violation, and both would pass.
+   * transaction ends: one batch could make good another's violation, and both would pass. A view of the daemon's own tables
+   * shows what a group writes at its end only.
    */
   get groupable(): boolean {
-    const version = this.connection.schemaVersion;
-    if (version !== this.#looked.version) {
-      const deferred = this.connection.handle
-        .prepare("SELECT 1 FROM sqlite_schema WHERE sql LIKE '%deferr%' LIMIT 1")
-        .get();
-      this.#looked = { version, groupable: deferred === undefined };
-    }
-    return this.#looked.groupable;
+    return this.#look().groupable;
   }
 
   /**
    * Runs pieces of work in one transaction, each as if it had one of its own: with its own rev, and taken back alone.
-   * @param work calls its argument for each piece; what that throws is the piece's own error
+   * @param work an error that a piece throws is the piece's own; it may be run a second time, when nothing is left of the first
    * @returns where the database stands afterwards
-   * @throws SkylineError when the transaction as a whole has failed: then nothing of it was applied
+   * @throws GroupBroken, SkylineError when the transaction as a whole has failed: then nothing of it was applied
    */
-  group(writes: boolean, durability: Durability, start: Position, work: (piece: Piece) => void): Position {
-    let position = start;
-    const piece: Piece = (run) => {
-      this.connection.savepoint();
-      try {
-        const next = run(position);
-        if (next !== position) position = this.#positions.write(next);
-        this.connection.release();
-      } catch (error) {
-        const failure = fromSqlite(error, this.path);
-        if (!this.connection.inTransaction || !PIECE_ERRORS.has(failure.code)) throw new GroupBroken(failure);
-        this.connection.rollbackToSavepoint();
-        if (writes) this.#positions.write(position);
-        this.connection.release();
-        throw failure;
-      }
-    };
+  group(writes: boolean, durability: Durability, start: Position, work: (pieces: Pieces) => void): Position {
+    const careful = writes && this.#careful > 0;
+    if (careful) this.#careful -= 1;
+    try {
+      return this.#group(writes, durability, start, careful, work);
+    } catch (error) {
+      if (!(error instanceof PieceFailed)) throw error;
+      this.#careful = CAREFUL_GROUPS;
+      return this.#group(writes, durability, start, true, work);
+    }
+  }
+
+  #group(
+    writes: boolean,
+    durability: Durability,
+    start: Position,
+    careful: boolean,
+    work: (pieces: Pieces) => void,
+  ): Position {
+    const { observed } = this.#look();
+    // What only reads leaves nothing behind that would have to be taken back.
+    const manner = { writes, careful: careful || !writes, observed };
+    const pieces = new Pieces(this.connection, this.#positions, this.path, start, manner);
     try {
       this.#transaction(writes, durability, () => {
         if (writes) this.#positions.prepare();
-        work(piece);
+        work(pieces);
+        pieces.finish();
         this.sessions.write();
       });
     } catch (error) {
@@ -201,7 +187,26 @@ export class DatabaseFile {
       throw error;
     }
     if (writes) this.checkpointer.committed();
-    return position;
+    return pieces.position;
+  }
+
+  /** What the schema says, looked at once per version of it. */
+  #look(): { readonly groupable: boolean; readonly observed: boolean } {
+    const version = this.connection.schemaVersion;
+    if (version === this.#looked.version) return this.#looked;
+    const { handle } = this.connection;
+    const has = (condition: string) =>
+      handle
+        .prepare(
+          `SELECT 1 FROM sqlite_schema WHERE tbl_name NOT LIKE '\\_skylinedb%' ESCAPE '\\' AND (${condition}) LIMIT 1`,
+        )
+        .get() !== undefined;
+    this.#looked = {
+      version,
+      groupable: !has("sql LIKE '%deferr%' OR sql LIKE '%\\_skylinedb%' ESCAPE '\\'"),
+      observed: has("sql LIKE '%changes%' OR sql LIKE '%last\\_insert\\_rowid%' ESCAPE '\\'"),
+    };
+    return this.#looked;
   }
 
   /** Closes the file and gives up the ownership. As the last connection SQLite empties and removes the WAL. */
@@ -256,9 +261,10 @@ export class DatabaseFile {
       this.connection.commit();
       this.sessions.committed();
     } catch (error) {
-      const failure = fromSqlite(error, this.path);
       this.sessions.rolledBack();
       this.connection.rollback();
+      if (error instanceof GroupBroken) throw error;
+      const failure = fromSqlite(error, this.path);
       // The commit may have reached the disk although its sync has failed.
       if (!committing || failure.code !== 'IO_ERROR') throw failure;
       throw new SkylineError(failure.code, failure.message, {

@@ -1,5 +1,6 @@
+import type { DecodedBatch } from '../../protocol/decode-request.js';
 import { SkylineError } from '../../protocol/errors.js';
-import type { ExecBatchRequest, Limits } from '../../protocol/messages.js';
+import type { Limits } from '../../protocol/messages.js';
 import { atStatement, type BatchResults, type CheckedBatch, newResults, runStatement } from './batch.js';
 import { Connection } from './connection.js';
 import type { DatabaseFile, Durability } from './database-file.js';
@@ -59,9 +60,11 @@ export function execute(
 /** Whether a batch may share a transaction with others: it can neither reach beyond its savepoint nor change the schema. */
 export function isGroupable({ request, statements }: CheckedBatch): boolean {
   if (request.tx === 'none' || request.only_replay === true) return false;
-  return statements.every(
-    ({ facts }) => !facts.changesSchema && !facts.isVacuum && (facts.pragma === undefined || !facts.mayWrite),
-  );
+  for (const { facts } of statements) {
+    if (facts.changesSchema || facts.isVacuum || facts.readsOwnTables) return false;
+    if (facts.pragma !== undefined && facts.mayWrite) return false;
+  }
+  return true;
 }
 
 /** Told before a batch's statements run; until the router can know of it, undefined when it can already. */
@@ -82,38 +85,55 @@ export function executeGroup(
   terms: Terms,
   onBegin: Begin,
 ): { position: Position; outcomes: Outcome[] } {
-  const writes = work.some(({ batch }) => batch.mayWrite);
-  const durability = work.some(({ batch }) => batch.request.durable === true) ? 'full' : terms.durability;
+  const { limits } = terms;
+  let writes = false;
+  let { durability } = terms;
+  for (const { batch } of work) {
+    if (batch.mayWrite) writes = true;
+    if (batch.request.durable === true) durability = 'full';
+  }
   if (writes) file.makeWritable();
-  const outcomes: Outcome[] = [];
+  let outcomes: Outcome[] = [];
   const until = performance.now() + GROUP_MS;
-  const position = file.group(writes, durability, terms.position, (piece) => {
-    let { rev } = terms.position;
-    for (const [index, { batch, deadline }] of work.entries()) {
+  const position = file.group(writes, durability, terms.position, (pieces) => {
+    outcomes = [];
+    for (const { batch, deadline } of work) {
       if (outcomes.length > 0 && performance.now() > until) return;
-      const settled = file.sessions.lookUp(batch, terms.position);
-      if (settled !== null) {
-        outcomes[index] = { ...settled, rev };
+      const outcome = settledBefore(file, batch, deadline, terms.position, pieces.position.rev);
+      if (outcome !== null) {
+        outcomes.push(outcome);
         continue;
       }
       try {
-        piece((before) => {
-          if (deadline > 0 && monotonicMs() >= deadline) throw notBegun();
+        const index = outcomes.length;
+        pieces.run(batch.observes, (before) => {
           if (onBegin(index) !== undefined) throw unheard();
-          const done = apply(file, batch, before, terms.limits);
+          const done = apply(file, batch, before, limits);
           file.sessions.record(batch, done);
-          outcomes[index] = { reply: done.reply, rev: done.position.rev };
+          outcomes.push({ reply: done.reply, rev: done.position.rev });
           return done.position;
         });
-        rev = outcomes[index]?.rev ?? rev;
       } catch (error) {
         if (!(error instanceof SkylineError)) throw error;
-        outcomes[index] = { error, rev };
+        outcomes.push({ error, rev: pieces.position.rev });
         if (isRecorded(error)) file.sessions.record(batch, { error });
       }
     }
   });
   return { position, outcomes };
+}
+
+/** What is answered without running it: a record of its session, or that its time is over. */
+function settledBefore(
+  file: DatabaseFile,
+  batch: CheckedBatch,
+  deadline: number,
+  position: Position,
+  rev: number,
+): Outcome | null {
+  const settled = file.sessions.lookUp(batch, position);
+  if (settled !== null) return { ...settled, rev };
+  return deadline > 0 && monotonicMs() >= deadline ? { error: notBegun(), rev } : null;
 }
 
 /** A batch with a deadline must not run unheard: its router would call it not begun. By itself it can wait. */
@@ -136,9 +156,10 @@ function apply(file: DatabaseFile, batch: CheckedBatch, before: Position, limits
   checkExpectations(batch.request, before);
   const results = newResults(batch.request, limits);
   runAll(file.connection, batch, results, file.path);
-  const position = batch.mayWrite ? { ...before, rev: before.rev + 1 } : before;
+  const position = batch.mayWrite ? { id: before.id, epoch: before.epoch, rev: before.rev + 1 } : before;
   // Before the commit: a reply that is too large must not belong to a batch that was applied.
-  return { position, ...replyTo(batch.request, position, results, limits) };
+  const { reply, body } = replyTo(batch.request, position, results, limits);
+  return { position, reply, body };
 }
 
 function durabilityOf(batch: CheckedBatch, terms: Terms): Durability {
@@ -237,24 +258,23 @@ function runAll(connection: Connection, batch: CheckedBatch, results: BatchResul
 }
 
 /** @throws SkylineError `EXPECTATION_FAILED` */
-function checkExpectations(request: ExecBatchRequest, { epoch, rev }: Position): void {
-  const wanted = [
-    { name: 'epoch', expected: request.expect_epoch, actual: epoch },
-    { name: 'rev', expected: request.expect_rev, actual: rev },
-  ];
-  for (const { name, expected, actual } of wanted) {
-    if (expected === undefined || expected === actual) continue;
-    throw new SkylineError(
-      'EXPECTATION_FAILED',
-      `The batch expects ${name} ${expected}, but the database is at ${name} ${actual}. Read again, then decide.`,
-      { details: { expected, actual } },
-    );
-  }
+function checkExpectations(request: DecodedBatch, { epoch, rev }: Position): void {
+  const { expect_epoch, expect_rev } = request;
+  if (expect_epoch !== undefined && expect_epoch !== epoch) throw notThere('epoch', expect_epoch, epoch);
+  if (expect_rev !== undefined && expect_rev !== rev) throw notThere('rev', expect_rev, rev);
+}
+
+function notThere(name: 'epoch' | 'rev', expected: number, actual: number): SkylineError {
+  return new SkylineError(
+    'EXPECTATION_FAILED',
+    `The batch expects ${name} ${expected}, but the database is at ${name} ${actual}. Read again, then decide.`,
+    { details: { expected, actual } },
+  );
 }
 
 /** @throws SkylineError `RESULT_TOO_LARGE` */
 function replyTo(
-  request: ExecBatchRequest,
+  request: DecodedBatch,
   position: Position,
   results: BatchResults,
   limits: Limits,

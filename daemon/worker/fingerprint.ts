@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ExecBatchRequest } from '../../protocol/messages.js';
+import type { DecodedBatch } from '../../protocol/decode-request.js';
 
 /** UTF-16 units from which on Node's own hash is faster than a loop. */
 const LONG_TEXT = 4096;
@@ -9,14 +9,7 @@ const LONG_TEXT = 4096;
  * id, what it acknowledges, how long it may take). It guards against a `seq` that was used twice by mistake; nobody is
  * kept out by it, so it need not be a cryptographic one, which would cost more than the batch.
  */
-export function fingerprint({
-  stmts,
-  tx,
-  durable,
-  expect_rev,
-  expect_epoch,
-  results,
-}: ExecBatchRequest): number {
+export function fingerprint({ stmts, tx, durable, expect_rev, expect_epoch, results }: DecodedBatch): number {
   const hash = new Hash();
   hash.value(tx);
   hash.value(durable);

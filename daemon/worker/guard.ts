@@ -19,12 +19,16 @@ export interface StatementFacts {
   readonly isVacuum: boolean;
   /** The name of the PRAGMA in lower case; undefined for every other statement. */
   readonly pragma: string | undefined;
+  /** It could see what others of its group have left behind: it asks for SQLite's counters, or its result depends on them. */
+  readonly observes: boolean;
+  /** It names the daemon's own tables, which a group writes at its end only. */
+  readonly readsOwnTables: boolean;
   /** Parameters in order of appearance, as written: `?`, `?2`, `:name`. */
   readonly variables: readonly string[];
 }
 
 type Effect = 'reads' | 'inserts' | 'changes' | 'schema' | 'vacuum' | 'pragma' | 'unknown';
-type Facts = Omit<StatementFacts, 'variables'>;
+type Facts = Omit<StatementFacts, 'variables' | 'observes' | 'readsOwnTables'>;
 
 const EFFECTS = byWord<Effect>([
   ['reads', 'select values'],
@@ -74,6 +78,8 @@ const BEFORE_NAME = words(
   'rollback abort replace fail ignore',
 );
 const OWN_TABLES = '_skylinedb';
+/** SQLite's counters, and the word of an upsert, whose rowid is told from an older one by them. */
+const OBSERVERS = words('changes last_insert_rowid conflict');
 
 /**
  * Says what one SQL statement may do, and refuses what no client may do on a connection that others share.
@@ -114,7 +120,12 @@ export function inspectStatement(sql: string): StatementFacts {
   const variables = hasVariables
     ? body.filter((token) => token.kind === 'variable').map((token) => token.text)
     : [];
-  return { ...(explained ? READS : facts), variables };
+  return {
+    ...(explained ? READS : facts),
+    observes: body.some((token) => OBSERVERS.has(foldedName(token))),
+    readsOwnTables: body.some((token) => foldedName(token).startsWith(OWN_TABLES)),
+    variables,
+  };
 }
 
 /**

@@ -1,4 +1,4 @@
-import { decodeExecBatch } from '../../protocol/decode-request.js';
+import { decodeExecBatch, usableId } from '../../protocol/decode-request.js';
 import { ProtocolError } from '../../protocol/errors.js';
 import { decodeText, type JsonObject, parseObject } from '../../protocol/frame.js';
 import type { ErrorReply, Limits, RequestId } from '../../protocol/messages.js';
@@ -25,13 +25,18 @@ export interface BatchJob {
    * @param rev where the database stands right after it
    * @param unreadable its frame cannot be read, or came behind such a one: the connection must end
    */
-  settle(reply: Buffer, rev: number, unreadable: boolean): void;
+  settle(reply: string | Buffer, rev: number, unreadable: boolean): void;
 }
 
 /** A client's frame whose JSON has been parsed. */
-export interface ParsedFrame {
-  readonly text: string;
+export class ParsedFrame extends FrameText {
   readonly object: JsonObject;
+
+  /** @throws ProtocolError `PROTOCOL_ERROR` */
+  constructor(text: string) {
+    super(text);
+    this.object = parseObject(text);
+  }
 }
 
 /** What became of an order. */
@@ -49,13 +54,25 @@ export interface OrderJob {
 
 export type Job = BatchJob | OrderJob;
 
-/** A batch as far as it can be looked at before it runs. */
-export interface Prepared {
+/** A batch that is to be executed. */
+export interface Executable {
+  readonly job: BatchJob;
+  readonly batch: CheckedBatch;
+  /** The job's. */
+  readonly deadline: number;
+}
+
+/** A batch that cannot be. */
+export interface Refused {
   readonly job: BatchJob;
   readonly id: RequestId | undefined;
-  /** null when it was refused. */
-  readonly batch: CheckedBatch | null;
-  readonly refusal: unknown;
+  readonly error: unknown;
+}
+
+/** What is done together. */
+export interface Group {
+  readonly work: Executable[];
+  readonly refused: Refused[];
 }
 
 /** Batches, and bytes of requests, that share a transaction at most. */
@@ -84,20 +101,30 @@ export class Intake {
   }
 
   /** Collects what may share a transaction, one job of each connection in turn. What may not is next, by itself. */
-  gather(first: BatchJob, all: boolean): Prepared[] {
-    const group: Prepared[] = [];
+  gather(first: BatchJob, all: boolean): Group {
+    const group: Group = { work: [], refused: [] };
     let bytes = 0;
+    let count = 0;
     let job: Job | null = first;
     while (job !== null) {
-      const prepared = job.kind === 'batch' ? this.#prepare(job) : null;
-      const alone = prepared === null || (prepared.batch !== null && !isGroupable(prepared.batch));
-      if (prepared === null || (alone && group.length > 0)) {
+      if (job.kind === 'order') {
         this.#held = job;
         break;
       }
-      group.push(prepared);
-      bytes += prepared.job.bytes;
-      if (alone || bytes > GROUP_BYTES || group.length >= GROUP_BATCHES) break;
+      const one = this.#prepare(job);
+      if ('error' in one) group.refused.push(one);
+      else {
+        const alone = !isGroupable(one.batch);
+        if (alone && count > 0) {
+          this.#held = job;
+          break;
+        }
+        group.work.push(one);
+        if (alone) break;
+      }
+      bytes += job.bytes;
+      count += 1;
+      if (bytes > GROUP_BYTES || count >= GROUP_BATCHES) break;
       job = this.lanes.next(all);
     }
     for (const lane of this.#broken) if (!this.lanes.has(lane)) this.#broken.delete(lane);
@@ -105,26 +132,19 @@ export class Intake {
   }
 
   /** Decodes a batch and asks the guard. */
-  #prepare(job: BatchJob): Prepared {
+  #prepare(job: BatchJob): Executable | Refused {
     let id: RequestId | undefined;
     try {
       if (this.#broken.has(job.lane)) throw behindBroken();
-      const { text, object } = Buffer.isBuffer(job.frame) ? parse(job.frame) : job.frame;
-      // It was checked where it arrived.
-      id = object.id as RequestId | undefined;
-      const request = decodeExecBatch(object, this.#limits);
-      return { job, id, batch: this.#guard.check(request, new FrameText(text)), refusal: null };
+      const frame = job.frame instanceof ParsedFrame ? job.frame : new ParsedFrame(decodeText(job.frame));
+      id = usableId(frame.object);
+      const batch = this.#guard.check(decodeExecBatch(frame.object, this.#limits), frame);
+      return { job, batch, deadline: job.deadline };
     } catch (error) {
       if (error instanceof ProtocolError && error.fatal) this.#broken.add(job.lane);
-      return { job, id, batch: null, refusal: error };
+      return { job, id, error };
     }
   }
-}
-
-/** @throws ProtocolError `PROTOCOL_ERROR` */
-function parse(payload: Buffer): ParsedFrame {
-  const text = decodeText(payload);
-  return { text, object: parseObject(text) };
 }
 
 function behindBroken(): ProtocolError {

@@ -73,12 +73,18 @@ export function encodeLink(
   number: number,
   payload: Buffer = EMPTY,
 ): Buffer[] {
-  header.writeUInt32LE(LINK_HEADER + payload.length, 0);
+  const head = linkHeader(kind, tag, lane, number);
+  head.writeUInt32LE(LINK_HEADER + payload.length, 0);
+  return payload.length === 0 ? [head] : [head, payload];
+}
+
+/** The header of a frame whose length is not known yet; overwritten with the next frame's. */
+export function linkHeader(kind: LinkKind, tag: number, lane: number, number: number): Buffer {
   header.writeUInt8(kind, 4);
   header.writeUInt32LE(tag, 5);
   header.writeUInt32LE(lane, 9);
   header.writeDoubleLE(number, 13);
-  return payload.length === 0 ? [header] : [header, payload];
+  return header;
 }
 
 /** The inverse, for a payload that FrameDecoder cut out. */
@@ -196,7 +202,7 @@ export interface WorkerStats {
 /** How a service speaks to its router. */
 export interface Outlet {
   /** What is sent in one turn of the event loop leaves together. */
-  send(kind: LinkKind, tag: number, lane: number, number: number, payload?: Buffer): void;
+  send(kind: LinkKind, tag: number, lane: number, number: number, payload?: string | Buffer): void;
   /** Writes what was sent. Until all of it is out, so that it arrives even if this process dies; undefined when it is out already. */
   flushed(): Promise<void> | undefined;
   /** The database is closed: what comes from now on is another one's, or too late. */

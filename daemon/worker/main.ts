@@ -2,8 +2,16 @@ import { Socket } from 'node:net';
 import { basename } from 'node:path';
 import Database from 'better-sqlite3';
 import { FrameDecoder } from '../../protocol/frame.js';
-import { GatheredWrites } from './gathered-writes.js';
-import { decodeLink, encodeLink, LinkKind, MAX_LINK_FRAME, type Order, type Outlet } from './link.js';
+import { GatheredWrites } from '../../protocol/transport/gathered-writes.js';
+import {
+  decodeLink,
+  encodeLink,
+  LinkKind,
+  linkHeader,
+  MAX_LINK_FRAME,
+  type Order,
+  type Outlet,
+} from './link.js';
 import { DatabaseService } from './service.js';
 
 /** A worker process: serves the database that its router names, then perhaps another, and leaves with its router. */
@@ -19,7 +27,8 @@ let service: DatabaseService | null = null;
 
 const outlet: Outlet = {
   send(kind, tag, lane, number, payload) {
-    for (const part of encodeLink(kind, tag, lane, number, payload)) output.write(part);
+    if (typeof payload === 'string') output.writeFrame(linkHeader(kind, tag, lane, number), payload);
+    else for (const part of encodeLink(kind, tag, lane, number, payload)) output.write(part);
   },
   flushed() {
     output.flush();

@@ -1,12 +1,20 @@
 import { messageOf, ProtocolError, toErrorReply } from '../../protocol/errors.js';
 import type { JsonObject } from '../../protocol/frame.js';
 import type { RequestId } from '../../protocol/messages.js';
+import { flushWrites } from '../../protocol/transport/gathered-writes.js';
 import { AttachedClients } from './attached-clients.js';
-import type { CheckedBatch } from './batch.js';
 import { walBytes } from './checkpoint.js';
 import { Copies } from './copies.js';
 import type { Outcome } from './execute.js';
-import { type BatchJob, Intake, type Job, type OrderAnswer, type OrderJob, type Prepared } from './intake.js';
+import {
+  type BatchJob,
+  type Executable,
+  type Group,
+  Intake,
+  type Job,
+  type OrderAnswer,
+  type OrderJob,
+} from './intake.js';
 import {
   COUNTED_REPLY,
   type LinkFrame,
@@ -22,10 +30,10 @@ import { obey } from './orders.js';
 import { Rest } from './rest.js';
 import { ServedDatabase } from './served-database.js';
 
+/** Most bytes that a UTF-16 unit takes as UTF-8. */
+const UTF8_BYTES = 3;
 /** Milliseconds between two words to the router that attached clients are at work. */
 const USED_MS = 1_000;
-
-type Executable = Prepared & { readonly batch: CheckedBatch };
 
 /**
  * Serves one database: takes what the router and attached clients send, one thing at a time, and answers. The queue, its
@@ -43,6 +51,8 @@ export class DatabaseService {
   readonly #copies = new Copies();
   readonly #clients: AttachedClients;
   #running = false;
+  /** Work begins at the end of this turn of the event loop. */
+  #woken = false;
   /** The router has been told of a deadline that may have no meaning any more. */
   #watched = false;
   /** When the router has last heard that attached clients are at work, on performance.now()'s clock. */
@@ -55,7 +65,7 @@ export class DatabaseService {
     this.#outlet = outlet;
     this.#intake = new Intake(options.limits);
     this.#database = new ServedDatabase(options, (position) => this.#notice({ event: 'opened', position }));
-    this.#clients = new AttachedClients(options, this.#intake.lanes, () => void this.#pump());
+    this.#clients = new AttachedClients(options, this.#intake.lanes, () => this.#wake());
     this.#rest = new Rest(options.idleTimeoutMs, {
       settle: () => {
         if (!this.#running) this.#quiet(true);
@@ -84,7 +94,7 @@ export class DatabaseService {
       default:
         return;
     }
-    void this.#pump();
+    this.#wake();
   }
 
   /** The router has gone: leave the file as it is and go. Nothing runs now, since all work is synchronous. */
@@ -134,6 +144,16 @@ export class DatabaseService {
     this.#finals.push(job);
   }
 
+  /** Work begins when everything that has arrived by now is read: what came from many connections is one group. */
+  #wake(): void {
+    if (this.#running || this.#woken) return;
+    this.#woken = true;
+    setImmediate(() => {
+      this.#woken = false;
+      void this.#pump();
+    });
+  }
+
   /** Works until nothing can run. Only one pump runs at a time: one database, one writer. */
   async #pump(): Promise<void> {
     if (this.#running) return;
@@ -160,51 +180,58 @@ export class DatabaseService {
   }
 
   /** Executes a group and answers: after the commit, all in one write. */
-  async #runGroup(group: readonly Prepared[]): Promise<void> {
-    let rest = group.filter((one) => one.batch !== null) as Executable[];
-    this.#announce(rest);
+  async #runGroup({ work, refused }: Group): Promise<void> {
+    this.#announce(work);
     // Nothing is committed before the router can know that it was in hand: otherwise it would give it to another worker.
-    await this.#outlet.flushed();
-    for (const { job, id, refusal } of group.filter((one) => one.batch === null))
-      this.#reply(job, { error: refusal, rev: this.#database.position.rev }, id);
+    const heard = this.#outlet.flushed();
+    if (heard !== undefined) await heard;
+    const { rev } = this.#database.position;
+    for (const { job, id, error } of refused) this.#reply(job, { error, rev }, id);
+    let done = 0;
     let together = true;
-    while (rest.length > 0) {
-      const outcomes = await this.#executeSome(rest, together);
+    while (done < work.length) {
+      const rest = done === 0 ? work : work.slice(done);
+      const outcomes =
+        (together && rest.length > 1 ? this.#executeTogether(rest) : null) ??
+        (await this.#executeFirst(rest));
       // What has broken the group once would break it again: the others follow one by one.
       if (outcomes.length === 1) together = false;
-      for (const [index, outcome] of outcomes.entries()) {
-        const done = rest[index];
-        if (done !== undefined) this.#reply(done.job, outcome, done.id);
-      }
-      rest = rest.slice(outcomes.length);
-      // The answers leave before the next commit.
-      if (rest.length > 0) await new Promise(setImmediate);
+      for (let index = 0; index < outcomes.length; index += 1) this.#settle(rest[index], outcomes[index]);
+      done += outcomes.length;
+      // The answers leave before the next commit, and before a checkpoint that may come next.
+      flushWrites();
+      if (done < work.length) await new Promise(setImmediate);
     }
     if (this.#watched) void this.#beginning(undefined);
-    // A checkpoint may come next, and must not keep them.
-    void this.#outlet.flushed();
+    flushWrites();
   }
 
-  /** @returns the outcomes of the first ones, at least one */
-  async #executeSome(group: readonly Executable[], together: boolean): Promise<Outcome[]> {
-    const work = group.map(({ batch, job }) => ({ batch, deadline: job.deadline }));
-    const begin = (index: number) => this.#beginning(group[index]?.job);
-    const outcomes = together && work.length > 1 ? this.#database.executeTogether(work, begin) : null;
-    if (outcomes !== null) return outcomes;
+  /** @returns the outcomes of the first ones, at least one; null when each must be done by itself */
+  #executeTogether(work: readonly Executable[]): Outcome[] | null {
+    return this.#database.executeTogether(work, (index) => this.#beginning(work[index]?.job));
+  }
+
+  async #executeFirst(work: readonly Executable[]): Promise<Outcome[]> {
     const [first] = work;
-    return first === undefined ? [] : [await this.#database.execute(first, begin)];
+    return first === undefined ? [] : [await this.#database.execute(first, () => this.#beginning(first.job))];
+  }
+
+  #settle(one: Executable | undefined, outcome: Outcome | undefined): void {
+    if (one !== undefined && outcome !== undefined) this.#reply(one.job, outcome, one.batch.request.id);
   }
 
   /** Tells the router what of it is in hand from now on, and that attached clients are at work. */
   #announce(group: readonly Executable[]): void {
-    const routed = group.filter(({ job }) => job.tag > 0);
-    if (routed.length > 0) {
+    let attached = 0;
+    for (const { job } of group) if (job.tag === 0) attached += 1;
+    if (attached < group.length) {
+      const routed = group.filter(({ job }) => job.tag > 0);
       const tags = Buffer.allocUnsafe(4 * routed.length);
       for (const [index, { job }] of routed.entries()) tags.writeUInt32LE(job.tag, 4 * index);
       const rev = this.#database.isOpen ? this.#database.position.rev : -1;
       this.#outlet.send(LinkKind.Started, 0, 0, rev, tags);
     }
-    if (routed.length === group.length) return;
+    if (attached === 0) return;
     const now = performance.now();
     if (now - this.#usedAt < USED_MS) return;
     this.#usedAt = now;
@@ -229,8 +256,10 @@ export class DatabaseService {
     id: RequestId | undefined,
   ): void {
     const failed = 'error' in outcome;
-    const payload = Buffer.from(failed ? JSON.stringify(this.#failure(outcome.error, id)) : outcome.reply);
-    if (payload.length >= COUNTED_REPLY) this.#intake.lanes.sent(job.lane, payload.length);
+    const text = failed ? JSON.stringify(this.#failure(outcome.error, id)) : outcome.reply;
+    const payload = text.length * UTF8_BYTES < COUNTED_REPLY ? text : Buffer.from(text);
+    if (typeof payload !== 'string' && payload.length >= COUNTED_REPLY)
+      this.#intake.lanes.sent(job.lane, payload.length);
     const unreadable = failed && outcome.error instanceof ProtocolError && outcome.error.fatal;
     job.settle(payload, outcome.rev, unreadable);
     this.#metrics.answered(job.received, failed);

@@ -13,9 +13,9 @@ type Sent = {
 class Way {
   open = true;
   readonly sent: Sent[] = [];
-  post(message: Sent['message'], waiter: Omit<Sent, 'message'>): number {
+  post(message: string, waiter: Omit<Sent, 'message'>): number {
     this.sent.push({
-      message,
+      message: JSON.parse(`${message}}`),
       resolve: (body) => waiter.resolve(body),
       reject: (error) => waiter.reject(error),
     });
@@ -49,10 +49,12 @@ function begin() {
     exactlyOnce: true,
   });
   const submit = (sql: string) => {
-    const outcome = route.submit({ stmts: [{ sql }] }).then(
-      (body) => body,
-      (error: unknown) => error,
-    );
+    const outcome = route
+      .submit(`"stmts":[{"sql":${JSON.stringify(sql)}}]`, (reply) => reply)
+      .then(
+        (body) => body,
+        (error: unknown) => error,
+      );
     return outcome;
   };
   return { ways, submit };

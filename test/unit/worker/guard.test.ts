@@ -9,6 +9,8 @@ const READS: StatementFacts = {
   changesSchema: false,
   isVacuum: false,
   pragma: undefined,
+  observes: false,
+  readsOwnTables: false,
   variables: [],
 };
 

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { Writable } from 'node:stream';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { GatheredWrites } from '../../../daemon/worker/gathered-writes.js';
+import { GatheredWrites } from '../../../protocol/transport/gathered-writes.js';
 
 /** A socket whose kernel takes bytes at once, or only when it is told to: until then they are read from the writer's buffers. */
 class FakeSocket extends Writable {
