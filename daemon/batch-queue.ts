@@ -167,7 +167,9 @@ export class BatchQueue {
 
   #forward(progress: Progress, worker: WorkerProcess): void {
     const { job } = progress;
-    const tag = worker.request(job.lane, job.payload, job.deadline, {
+    // Those that were in hand together are executed one by one: what kills workers is told from what only was beside it.
+    const suspect = progress.losses > 0;
+    const tag = worker.request(job.lane, job.payload, job.deadline, suspect, {
       started: (rev) => {
         progress.started = true;
         progress.startedAt = rev;

@@ -124,11 +124,12 @@ export class WorkerProcess {
 
   /**
    * Passes a client's `ExecBatch` on, as it came.
+   * @param suspect a worker had it in hand when it died: it is to be executed by itself
    * @returns its tag, for {@link isRunning} until it is answered
    */
-  request(lane: number, payload: Buffer, deadline: number, waiter: Waiter): number {
+  request(lane: number, payload: Buffer, deadline: number, suspect: boolean, waiter: Waiter): number {
     const tag = this.#expect(waiter);
-    this.#send(LinkKind.Request, tag, lane, deadline, payload);
+    this.#send(suspect ? LinkKind.Suspect : LinkKind.Request, tag, lane, deadline, payload);
     return tag;
   }
 

@@ -205,6 +205,7 @@ class AttachedBatch implements BatchJob {
   readonly kind = 'batch';
   readonly lane: number;
   readonly tag = 0;
+  readonly alone = false;
   readonly frame: ParsedFrame;
   readonly bytes: number;
   readonly deadline: number;

@@ -14,6 +14,8 @@ export interface BatchJob {
   readonly lane: number;
   /** The router's number for it; 0 when it came from an attached client. */
   readonly tag: number;
+  /** It shares a transaction with none. */
+  readonly alone: boolean;
   /** The frame's bytes, or what they say if somebody has looked already. */
   readonly frame: Buffer | ParsedFrame;
   readonly bytes: number;
@@ -100,6 +102,12 @@ export class Intake {
     return held ?? this.lanes.next(all) ?? undefined;
   }
 
+  /** Gives back what was gathered and could not be executed: it comes again in its order. */
+  putBack(jobs: readonly Job[]): void {
+    this.lanes.putBack(this.#held === undefined ? jobs : [...jobs, this.#held]);
+    this.#held = undefined;
+  }
+
   /** Collects what may share a transaction, one job of each connection in turn. What may not is next, by itself. */
   gather(first: BatchJob, all: boolean): Group {
     const group: Group = { work: [], refused: [] };
@@ -114,7 +122,7 @@ export class Intake {
       const one = this.#prepare(job);
       if ('error' in one) group.refused.push(one);
       else {
-        const alone = !isGroupable(one.batch);
+        const alone = job.alone || !isGroupable(one.batch);
         if (alone && count > 0) {
           this.#held = job;
           break;

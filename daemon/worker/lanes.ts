@@ -56,7 +56,7 @@ export class Lanes<Job extends LaneJob> {
     for (let looked = 0; looked < this.#turns.length; looked += 1) {
       const lane = this.#turns.shift();
       if (lane === undefined) return null;
-      if (!all && !lane.gone && lane.unsent > UNSENT_MARK) {
+      if (!all && isDeaf(lane)) {
         this.#turns.push(lane);
         continue;
       }
@@ -68,6 +68,26 @@ export class Lanes<Job extends LaneJob> {
       return job;
     }
     return null;
+  }
+
+  /** Gives back jobs that were taken and could not be run after all: each is the first of its connection again. */
+  putBack(jobs: readonly Job[]): void {
+    for (const job of [...jobs].reverse()) {
+      const lane = this.#lanes.get(job.lane);
+      if (lane === undefined) {
+        // Its client has gone meanwhile, with nothing else waiting.
+        const gone = { id: job.lane, jobs: [job], unsent: 0, gone: true };
+        this.#lanes.set(job.lane, gone);
+        this.#turns.push(gone);
+      } else if (lane.jobs.unshift(job) === 1) this.#turns.push(lane);
+      this.#size += 1;
+    }
+  }
+
+  /** Whether this client does not read its replies. */
+  isDeaf(id: number): boolean {
+    const lane = this.#lanes.get(id);
+    return lane !== undefined && isDeaf(lane);
   }
 
   /** A reply of this size was sent towards the client. */
@@ -89,4 +109,8 @@ export class Lanes<Job extends LaneJob> {
     lane.gone = true;
     if (lane.jobs.length === 0) this.#lanes.delete(id);
   }
+}
+
+function isDeaf(lane: { readonly gone: boolean; readonly unsent: number }): boolean {
+  return !lane.gone && lane.unsent > UNSENT_MARK;
 }

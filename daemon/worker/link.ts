@@ -41,6 +41,8 @@ export const LinkKind = {
    * which must end. Nothing of it was applied. The payload is the error.
    */
   Unreadable: 9,
+  /** router → worker: as Request, for a batch that a worker had in hand when it died: it is executed by itself. */
+  Suspect: 10,
 } as const;
 export type LinkKind = (typeof LinkKind)[keyof typeof LinkKind];
 

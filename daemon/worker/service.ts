@@ -80,6 +80,7 @@ export class DatabaseService {
   receive(frame: LinkFrame): void {
     switch (frame.kind) {
       case LinkKind.Request:
+      case LinkKind.Suspect:
         this.#accept(this.#routedBatch(frame));
         break;
       case LinkKind.Order:
@@ -104,11 +105,12 @@ export class DatabaseService {
     this.#copies.discard();
   }
 
-  #routedBatch({ tag, lane, number, payload }: LinkFrame): BatchJob {
+  #routedBatch({ kind, tag, lane, number, payload }: LinkFrame): BatchJob {
     return {
       kind: 'batch',
       lane,
       tag,
+      alone: kind === LinkKind.Suspect,
       frame: payload,
       bytes: payload.length,
       deadline: number,
@@ -200,10 +202,22 @@ export class DatabaseService {
       done += outcomes.length;
       // The answers leave before the next commit, and before a checkpoint that may come next.
       flushWrites();
-      if (done < work.length) await new Promise(setImmediate);
+      if (done < work.length) {
+        await new Promise(setImmediate);
+        if (this.#heldUp(work, done)) break;
+      }
     }
     if (this.#watched) void this.#beginning(undefined);
     flushWrites();
+  }
+
+  /** What is left of a group waits again, if a client of it does not read its replies: they would pile up here. */
+  #heldUp(work: readonly Executable[], done: number): boolean {
+    if (this.#finals.length > 0) return false;
+    const jobs = work.slice(done).map(({ job }) => job);
+    if (!jobs.some(({ lane }) => this.#intake.lanes.isDeaf(lane))) return false;
+    this.#intake.putBack(jobs);
+    return true;
   }
 
   /** @returns the outcomes of the first ones, at least one; null when each must be done by itself */

@@ -240,3 +240,33 @@ test('a worker that dies at each start ends in an error with its last words, not
   expect(await wire.request({ type: 'Shutdown' })).toMatchObject({ status: 'ok' });
   expect(await daemon.exited).toMatchObject({ code: 0 });
 });
+
+test('batches that were in hand together with one that kills workers are carried out', async () => {
+  await ground.daemon();
+  const wire = await ground.wire();
+  const observer = await ground.wire();
+  await wire.exec('x.db', ['CREATE TABLE t (a)']);
+  // Behind a batch that takes its time they wait together, and become one group.
+  wire.send(
+    batch(
+      'first',
+      'WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i LIMIT 2000000) SELECT max(x) FROM i',
+    ),
+  );
+  for (let own = 0; own < 3; own += 1) wire.send(batch(own, `INSERT INTO t VALUES (${own})`));
+  wire.send(batch('long', ENDLESS));
+  for (let own = 3; own < 6; own += 1) wire.send(batch(own, `INSERT INTO t VALUES (${own})`));
+  const answered = replies(wire, 8);
+  const killed = new Set<number>();
+  while (killed.size < 3) {
+    const worker = await runningWorker(observer);
+    if (killed.has(worker)) continue;
+    killed.add(worker);
+    process.kill(worker, 'SIGKILL');
+  }
+  const answers = await answered;
+  expect(answers.get('long')).toMatchObject({ code: 'WORKER_CRASHED', outcome: 'not_applied' });
+  for (let own = 0; own < 6; own += 1) expect(answers.get(own)).toMatchObject({ status: 'ok' });
+  expect(await wire.rows('x.db', 'SELECT count(*) FROM t')).toEqual([[6]]);
+  await ground.expectCleanEnd();
+});

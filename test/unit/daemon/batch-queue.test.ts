@@ -9,6 +9,7 @@ import type { SkylineError } from '../../../protocol/errors.js';
 
 interface Given {
   readonly name: string;
+  readonly suspect: boolean;
   readonly waiter: Waiter;
 }
 
@@ -16,8 +17,8 @@ class FakeWorker {
   readonly state = 'serving';
   readonly given: Given[] = [];
 
-  request(_lane: number, payload: Buffer, _deadline: number, waiter: Waiter): number {
-    this.given.push({ name: payload.toString(), waiter });
+  request(_lane: number, payload: Buffer, _deadline: number, suspect: boolean, waiter: Waiter): number {
+    this.given.push({ name: payload.toString(), suspect, waiter });
     return this.given.length;
   }
 
@@ -182,4 +183,18 @@ test('a deadline that passes before the next worker has looked leaves the outcom
   worker().die();
   await vi.waitFor(() => expect(worker().names).toEqual(['late']));
   await vi.waitFor(() => expect(failures.get('late')).toMatchObject({ code: 'TIMEOUT', outcome: 'unknown' }));
+});
+
+test('what was in hand when a worker died is executed by itself, what only waited behind it is not', async () => {
+  const { submit, worker } = scene(AT);
+  submit('in hand');
+  worker().started(10);
+  submit('behind');
+  worker().die();
+  await vi.waitFor(() =>
+    expect(worker().given).toMatchObject([
+      { name: 'in hand', suspect: true },
+      { name: 'behind', suspect: false },
+    ]),
+  );
 });

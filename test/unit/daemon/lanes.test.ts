@@ -114,3 +114,27 @@ test('more drained than sent counts as nothing unsent', () => {
   lanes.sent(1, UNSENT_MARK + 1);
   expect(lanes.next()).toBeNull();
 });
+
+test('what is put back comes again first, in its order, with each connection in turn', () => {
+  const lanes = new Lanes<Job>();
+  push(lanes, 1, 4);
+  push(lanes, 2, 2);
+  const taken = Array.from({ length: 4 }, () => lanes.next() as Job);
+  expect(taken.map(({ lane, n }) => `${lane}.${n}`)).toEqual(['1.0', '2.0', '1.1', '2.1']);
+  lanes.putBack(taken.slice(1));
+  expect(lanes.size).toBe(5);
+  expect(drain(lanes).filter((one) => one.startsWith('1'))).toEqual(['1.1', '1.2', '1.3']);
+  lanes.putBack(taken.slice(1));
+  expect(drain(lanes).filter((one) => one.startsWith('2'))).toEqual(['2.0', '2.1']);
+});
+
+test('what is put back of a client that has gone is still run, and then forgotten', () => {
+  const lanes = new Lanes<Job>();
+  push(lanes, 1, 1);
+  const job = lanes.next() as Job;
+  lanes.close(1);
+  lanes.putBack([job]);
+  expect(lanes.has(1)).toBe(true);
+  expect(drain(lanes)).toEqual(['1.0']);
+  expect(lanes.has(1)).toBe(false);
+});
