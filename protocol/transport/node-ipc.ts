@@ -12,6 +12,7 @@ import nodeIpc from 'node-ipc';
  * - an `error` listener: without one a listen error is silent;
  * - `maxConnections` (100 by default) and `maxRetries` (infinite by default);
  * - its `close` handler, which destroys connections of others that are half closed;
+ * - its `data` handlers, which copy each chunk through several events: what is read comes to us from the socket itself;
  * - one `new IPC()` each, all with the same options: its parser is global to the module.
  * Its `emit` is not used: writing to the socket keeps backpressure ours and saves a copy. Nobody subscribes to `*`.
  */
@@ -52,7 +53,6 @@ function newIpc() {
  */
 export function serve(endpoint: string, onConnection: (stream: ByteStream) => void): Promise<Listener> {
   const ipc = newIpc();
-  const handlers = new WeakMap<Socket, (chunk: Buffer) => void>();
   return new Promise((resolve, reject) => {
     ipc.serve(pipeName(endpoint), () => {
       resolve({
@@ -70,12 +70,11 @@ export function serve(endpoint: string, onConnection: (stream: ByteStream) => vo
     ipc.server.on('connect', (socket: Socket) => {
       socket.on('error', () => undefined);
       socket.once('close', () => sockets.splice(sockets.indexOf(socket), 1));
-      onConnection({ socket, onData: (handler) => handlers.set(socket, handler) });
+      onConnection(byteStream(socket));
     });
     // Its own reaction to a connection that closes: destroy another one whose client has ended its side, answers or not.
     ipc.server.off('close', '*');
     const { sockets } = ipc.server as unknown as { sockets: Socket[] };
-    ipc.server.on('data', (chunk: Buffer, socket: Socket) => handlers.get(socket)?.(chunk));
     // Binding happens in this call: the socket is never open to others, not even for the moment before chmod.
     const before = process.umask(0o177);
     try {
@@ -94,7 +93,6 @@ export function serve(endpoint: string, onConnection: (stream: ByteStream) => vo
 export function connect(endpoint: string, timeoutMs: number): Promise<ByteStream> {
   const ipc = newIpc();
   return new Promise((resolve, reject) => {
-    let handler: ((chunk: Buffer) => void) | undefined;
     ipc.connectTo('daemon', endpoint, () => undefined);
     const client = ipc.of.daemon;
     if (client === undefined) {
@@ -112,19 +110,23 @@ export function connect(endpoint: string, timeoutMs: number): Promise<ByteStream
     }, timeoutMs);
     client.on('connect', () => {
       clearTimeout(timer);
-      resolve({
-        socket,
-        onData: (next) => {
-          handler = next;
-        },
-      });
+      resolve(byteStream(socket));
     });
     client.on('error', (error: unknown) => {
       clearTimeout(timer);
       reject(error);
     });
-    client.on('data', (chunk: Buffer) => handler?.(chunk));
   });
+}
+
+/** A connection without node-ipc in between: what it does with what is read ends here. */
+function byteStream(socket: Socket): ByteStream {
+  socket.removeAllListeners('data');
+  return {
+    socket,
+    // node-ipc has set the encoding: each character is a byte.
+    onData: (handler) => socket.on('data', (bytes: string) => handler(Buffer.from(bytes, 'latin1'))),
+  };
 }
 
 /** node-ipc puts the pipe prefix before whatever a server gets, but not before what a client gets. */
