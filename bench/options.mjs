@@ -7,13 +7,15 @@ export const SECTIONS = [...Object.keys(LOADS), 'bulk', 'many', 'startup', 'memo
 
 const HELP = `Usage: npm run bench -- [options]
 
-  --quick          about two minutes: the cases that the targets need, two short rounds
+  --quick          about three minutes: the cases that the targets need, two short rounds
   --all            every load in every combination of clients, in flight and durability (takes hours)
   --only NAME      measure only this (repeatable); a section or a subject
                    sections: ${SECTIONS.join(', ')}
                    subjects: ${SUBJECTS.map(({ name }) => name).join(', ')}
   --rounds N       rounds per case (default: 5; --quick: 2)
   --seconds S      measured time of one run (default: 3; --quick: 1)
+  --warm S         time before it that is not measured (default: 5; --quick: 1.5): with 16 processes on two cores each has an
+                   eighth of a core, and V8 compiles what is hot for seconds
   --dir DIR        where the databases lie (default: the system's temporary folder)
   --json FILE      write everything that was measured
   --out FILE.md    write the tables
@@ -62,7 +64,7 @@ export function readOptions(argv) {
     subjects: chosen(only, subjectNames),
     rounds: Math.floor(number('--rounds', values.rounds, quick ? 2 : 5, 1)),
     seconds,
-    warmSeconds: Math.min(1, seconds / 3),
+    warmSeconds: number('--warm', values.warm, quick ? 1.5 : 5, 0),
     dir: values.dir,
     json: values.json,
     out: values.out,
@@ -79,6 +81,7 @@ function parse(argv) {
       only: { type: 'string', multiple: true },
       rounds: { type: 'string' },
       seconds: { type: 'string' },
+      warm: { type: 'string' },
       dir: { type: 'string' },
       json: { type: 'string' },
       out: { type: 'string' },
