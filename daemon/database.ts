@@ -10,7 +10,7 @@ import type { MaintenanceRecords } from './maintenance-records.js';
 import { MaintenanceState } from './maintenance-state.js';
 import type { SpareWorkers } from './spare-workers.js';
 import { WatchedFile } from './watched-file.js';
-import type { Notice, Order, Position } from './worker/link.js';
+import { type Notice, type Order, type Position, USED_MS } from './worker/link.js';
 import { missingFile } from './worker/position-table.js';
 import type { WorkerChild } from './worker-child.js';
 import type { PoolMember, WorkerPool } from './worker-pool.js';
@@ -243,12 +243,14 @@ export class RoutedDatabase implements PoolMember {
   }
 
   #spawn(): WorkerProcess {
-    const { config, spares } = this.#context;
+    const { config, pool, spares } = this.#context;
+    const child = spares.take();
     const worker: WorkerProcess = new WorkerProcess(
-      spares.take(),
+      child,
       {
         path: this.path,
         endpoint: config.endpoint,
+        socket: child.newSocket(config.endpoint),
         routerPid: process.pid,
         durability: config.durability,
         busyTimeoutMs: config.busyTimeoutMs,
@@ -266,7 +268,7 @@ export class RoutedDatabase implements PoolMember {
         },
         exit: (exit) => this.#exited(worker, exit),
       },
-      (child) => spares.giveBack(child),
+      () => spares.giveBack(child, pool.wanted),
     );
     this.#log.debug({ worker: worker.pid }, 'worker started');
     return worker;
@@ -288,7 +290,8 @@ export class RoutedDatabase implements PoolMember {
         this.#file.appeared();
         return;
       case 'used':
-        this.lastUsed = performance.now();
+        // Until it says so again: its clients are at work all the time in between.
+        this.lastUsed = performance.now() + USED_MS;
         return;
       case 'idle':
         if (this.idle) this.retire();
@@ -315,7 +318,7 @@ export class RoutedDatabase implements PoolMember {
       this.restarts += 1;
       this.#log.warn({ worker: worker.pid, ...exit, stderr: this.#lastWords }, 'worker died');
     }
-    if (worker.attached) removeWorkerSocket(this.#context.config.endpoint, worker.pid);
+    if (worker.attached) removeWorkerSocket(worker.socket);
     if (this.#worker !== worker) return;
     this.#worker = null;
     this.#file.workerEnded(exit.code === 0);

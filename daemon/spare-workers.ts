@@ -2,11 +2,13 @@
 export interface Spare {
   readonly alive: boolean;
   readonly exited: Promise<unknown>;
+  /** Lets it go, in its own time. */
+  dismiss(): void;
   kill(): void;
 }
 
 /** Milliseconds after one was taken until the next is forked: the request that took it goes first. */
-const REFILL_MS = 100;
+const SETTLE_MS = 100;
 /** Milliseconds to wait after one that did not last; twice as long after each further one. */
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 60_000;
@@ -15,7 +17,8 @@ const LASTING_MS = 10_000;
 
 /**
  * Workers forked ahead: a new database need not wait for a process to start. One that has closed its database becomes a
- * spare again while there are too few. Does nothing of the process itself: forking is the caller's.
+ * spare again where there are too few, or another database waits for it. Does nothing of the process itself: forking is
+ * the caller's.
  */
 export class SpareWorkers<Worker extends Spare> {
   readonly #count: number;
@@ -49,18 +52,23 @@ export class SpareWorkers<Worker extends Spare> {
     for (const spare of this.#idle) {
       this.#idle.delete(spare);
       if (!spare.alive) continue;
-      this.#refillIn(REFILL_MS);
+      this.#settleIn(SETTLE_MS);
       return spare;
     }
-    const worker = this.#fork();
-    this.#refillIn(REFILL_MS);
+    const worker = this.#start();
+    this.#settleIn(SETTLE_MS);
     return worker;
   }
 
-  /** Takes back a worker that has closed its database. False when there are enough: then it is the caller's to dismiss. */
-  giveBack(worker: Worker): boolean {
-    if (this.#closed || !worker.alive || this.#idle.size >= this.#count) return false;
-    this.#keep(worker);
+  /**
+   * Takes back a worker that has closed its database.
+   * @param wanted somebody is about to take one: it is kept although there are enough
+   * @returns false when it is the caller's to dismiss
+   */
+  giveBack(worker: Worker, wanted = false): boolean {
+    if (this.#closed || !worker.alive || (this.#idle.size >= this.#count && !wanted)) return false;
+    this.#idle.add(worker);
+    this.#settleIn(SETTLE_MS);
     return true;
   }
 
@@ -68,7 +76,7 @@ export class SpareWorkers<Worker extends Spare> {
   fill(): void {
     while (!this.#closed && this.#idle.size < this.#count) {
       try {
-        this.#keep(this.#fork());
+        this.#idle.add(this.#start());
       } catch (error) {
         this.#failed(error);
         return;
@@ -84,27 +92,40 @@ export class SpareWorkers<Worker extends Spare> {
     this.#idle.clear();
   }
 
-  #keep(spare: Worker): void {
-    this.#idle.add(spare);
+  /** @throws whatever forking throws */
+  #start(): Worker {
+    const worker = this.#fork();
     const since = performance.now();
-    void spare.exited.then((exit) => {
-      if (!this.#idle.delete(spare)) return;
+    // Once for all that it will serve, not each time it comes back.
+    void worker.exited.then((exit) => {
+      if (!this.#idle.delete(worker)) return;
       if (performance.now() - since > LASTING_MS) this.#failures = 0;
       this.#failed(exit);
     });
+    return worker;
+  }
+
+  /** Lets go what is too many: whoever wanted it has not come. */
+  #trim(): void {
+    for (const spare of this.#idle) {
+      if (this.#idle.size <= this.#count) return;
+      this.#idle.delete(spare);
+      spare.dismiss();
+    }
   }
 
   #failed(what: unknown): void {
     this.onTrouble(what);
     this.#failures += 1;
-    this.#refillIn(Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (this.#failures - 1)));
+    this.#settleIn(Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (this.#failures - 1)));
   }
 
   /** One timer: where workers cannot start, asking more often does not make it try more often. */
-  #refillIn(ms: number): void {
-    if (this.#closed || this.#count === 0 || this.#timer !== undefined) return;
+  #settleIn(ms: number): void {
+    if (this.#closed || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
+      this.#trim();
       this.fill();
     }, ms).unref();
   }

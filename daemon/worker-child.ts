@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
+import { workerEndpoint } from '../protocol/endpoint.js';
 import { SkylineError } from '../protocol/errors.js';
 import { FrameDecoder } from '../protocol/frame.js';
 import { GatheredWrites } from '../protocol/transport/gathered-writes.js';
@@ -43,6 +44,7 @@ export class WorkerChild {
   /** Resolves when the process has ended and all it said has been read. Its tenant has heard of it by then. */
   readonly exited: Promise<WorkerExit>;
   tenant: Tenant | null = null;
+  #sockets = 0;
   #alive = true;
 
   /** @throws SkylineError `WORKER_CRASHED` when the daemon has no descriptors left */
@@ -80,6 +82,12 @@ export class WorkerChild {
 
   get alive(): boolean {
     return this.#alive;
+  }
+
+  /** A name for its next database's socket. Never the same again: clients may still know the last one's. */
+  newSocket(endpoint: string): string {
+    this.#sockets += 1;
+    return workerEndpoint(endpoint, this.pid, this.#sockets);
   }
 
   send(kind: LinkKind, tag: number, lane: number, number: number, payload?: Buffer): void {

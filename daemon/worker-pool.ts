@@ -17,7 +17,8 @@ export class WorkerPool {
   readonly #onChange: () => void;
   readonly #members = new Set<PoolMember>();
   readonly #retiring = new Set<PoolMember>();
-  readonly #queue: (() => void)[] = [];
+  /** In the order in which they came. */
+  readonly #queue = new Map<PoolMember, { readonly turn: Promise<void>; readonly come: () => void }>();
 
   /**
    * @param max workers at once
@@ -32,31 +33,47 @@ export class WorkerPool {
     return this.#members.size;
   }
 
-  /** Resolves when the member may have a worker. */
-  async enter(member: PoolMember): Promise<void> {
-    while (!this.#members.has(member)) {
-      if (this.#members.size < this.#max) {
-        this.#members.add(member);
-        this.#onChange();
-        return;
-      }
-      const turn = new Promise<void>((resolve) => this.#queue.push(resolve));
-      this.makeRoom();
-      await turn;
-    }
+  /** Whether somebody waits for a place: whoever leaves need not end its process. */
+  get wanted(): boolean {
+    return this.#queue.size > 0;
   }
 
-  /** The member's worker has gone. */
+  /** Resolves when the member may have a worker. */
+  async enter(member: PoolMember): Promise<void> {
+    if (this.#members.has(member)) return;
+    if (this.#members.size < this.#max) {
+      this.#members.add(member);
+      this.#onChange();
+      return;
+    }
+    if (!this.#queue.has(member)) {
+      let come: () => void = () => undefined;
+      const turn = new Promise<void>((resolve) => {
+        come = resolve;
+      });
+      this.#queue.set(member, { turn, come });
+      this.makeRoom();
+    }
+    await this.#queue.get(member)?.turn;
+  }
+
+  /** The member's worker has gone. Its place is at once that of whoever has waited longest. */
   left(member: PoolMember): void {
-    this.#members.delete(member);
+    if (!this.#members.delete(member)) return;
     this.#retiring.delete(member);
-    this.#queue.shift()?.();
+    const [next] = this.#queue;
+    if (next !== undefined) {
+      const [waiting, { come }] = next;
+      this.#queue.delete(waiting);
+      this.#members.add(waiting);
+      come();
+    }
     this.#onChange();
   }
 
   /** Called when a member has become idle, too: somebody may be waiting for its place. */
   makeRoom(): void {
-    if (this.#queue.length <= this.#retiring.size) return;
+    if (this.#queue.size <= this.#retiring.size) return;
     let oldest: PoolMember | null = null;
     for (const member of this.#members) {
       if (!member.idle || this.#retiring.has(member)) continue;

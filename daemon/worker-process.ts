@@ -55,7 +55,7 @@ const OVERRUN_MS = 100;
 /** The router's side of one database's worker, from the order to serve until the file is closed or the process has ended. */
 export class WorkerProcess {
   readonly #child: WorkerChild;
-  readonly #giveBack: (child: WorkerChild) => boolean;
+  readonly #giveBack: () => boolean;
   readonly #hooks: WorkerHooks;
   readonly #waiters = new TagTable<Waiter>();
   /** Resolves when no process has the file open on its behalf any more, and all it said has been read. */
@@ -63,7 +63,8 @@ export class WorkerProcess {
   #exited: (exit: WorkerExit) => void = () => undefined;
   /** Its figures when it was last asked: it cannot tell them while it is busy. */
   lastStats: WorkerStats | undefined;
-  /** It was told to listen for clients of its own. */
+  /** Where it listens for clients of its own, once it is told to. */
+  readonly socket: string;
   attached = false;
   #state: WorkerState = 'serving';
   #decided: Promise<void> = Promise.resolve();
@@ -76,13 +77,9 @@ export class WorkerProcess {
    * @param child a process that serves nothing
    * @param giveBack offered the process when it has closed its database; false: it is to leave
    */
-  constructor(
-    child: WorkerChild,
-    options: WorkerOptions,
-    hooks: WorkerHooks,
-    giveBack: (child: WorkerChild) => boolean,
-  ) {
+  constructor(child: WorkerChild, options: WorkerOptions, hooks: WorkerHooks, giveBack: () => boolean) {
     this.#child = child;
+    this.socket = options.socket;
     this.#hooks = hooks;
     this.#giveBack = giveBack;
     this.exited = new Promise((resolve) => {
@@ -195,9 +192,8 @@ export class WorkerProcess {
     const timer = setTimeout(() => this.kill(), timeoutMs + LEAVE_MS);
     let position: Position | null = null;
     try {
-      const { spare, ...stood } = await this.order({ op: 'close', timeoutMs });
-      position = stood as unknown as Position;
-      if (spare === true) this.#closed();
+      position = (await this.order({ op: 'close', timeoutMs })) as unknown as Position;
+      this.#closed();
     } catch (error) {
       if (!(error instanceof SkylineError) || error.code !== 'WORKER_CRASHED') {
         if (timeoutMs === 0) this.kill();
@@ -235,7 +231,7 @@ export class WorkerProcess {
   /** The file is closed. What may still be on its way to the process, it drops until it is told to serve again. */
   #closed(): void {
     if (this.#state === 'gone') return;
-    if (this.#giveBack(this.#child)) this.#ended({ code: 0, signal: null });
+    if (this.#giveBack()) this.#ended({ code: 0, signal: null });
     else this.#child.dismiss();
   }
 

@@ -1,12 +1,12 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { isPipe, workerEndpoint } from '../protocol/endpoint.js';
+import { isPipe } from '../protocol/endpoint.js';
 
 /** A worker removes its own socket; these are for the ones that were killed. A pipe vanishes with its process. */
 
 /** Removes the socket of a worker that has ended. */
-export function removeWorkerSocket(endpoint: string, pid: number): void {
-  if (!isPipe(endpoint)) rmSync(workerEndpoint(endpoint, pid), { force: true });
+export function removeWorkerSocket(socket: string): void {
+  if (!isPipe(socket)) rmSync(socket, { force: true });
 }
 
 /**
@@ -15,10 +15,10 @@ export function removeWorkerSocket(endpoint: string, pid: number): void {
  */
 export function removeWorkerSockets(endpoint: string): void {
   if (isPipe(endpoint)) return;
-  const prefix = basename(workerEndpoint(endpoint, 0)).slice(0, -1);
+  const prefix = `${basename(endpoint)}.w`;
   const folder = dirname(endpoint);
   for (const name of readdirSync(folder)) {
-    if (name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length)))
+    if (name.startsWith(prefix) && /^\d+-\d+$/.test(name.slice(prefix.length)))
       rmSync(join(folder, name), { force: true });
   }
 }

@@ -66,9 +66,12 @@ export function checkSocketPath(path: string, platform: NodeJS.Platform): void {
   if (path.includes('\0')) throw new SkylineError('INVALID_REQUEST', 'The socket path has a NUL character.');
 }
 
-/** Where a worker of the daemon at this endpoint listens: beside it, in the folder that is its user's alone. */
-export function workerEndpoint(endpoint: string, pid: number): string {
-  return `${endpoint}.w${pid}`;
+/**
+ * Where a worker of the daemon at this endpoint listens: beside it, in the folder that is its user's alone.
+ * @param nth of the databases that its process serves, one after the other
+ */
+export function workerEndpoint(endpoint: string, pid: number, nth: number): string {
+  return `${endpoint}.w${pid}-${nth}`;
 }
 
 /** The folder for logs and maintenance records: `SKYLINEDB_STATE_DIR`, else the platform's per-user state folder. */

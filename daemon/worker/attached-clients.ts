@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { asTimeout, decodeRequest, usableId } from '../../protocol/decode-request.js';
-import { checkSocketPath, workerEndpoint } from '../../protocol/endpoint.js';
+import { checkSocketPath } from '../../protocol/endpoint.js';
 import { invalidRequest, SkylineError } from '../../protocol/errors.js';
 import { asString } from '../../protocol/fields.js';
 import { decodeText, type JsonObject } from '../../protocol/frame.js';
@@ -31,12 +31,12 @@ export class AttachedClients {
   readonly #connections = new Set<ClientConnection>();
   readonly #budget = new IntakeBudget();
   #listening: Promise<Listener> | null = null;
-  #known = false;
   #nextLane = FIRST_ATTACHED_LANE;
   readonly #drained = (lane: number, bytes: number) => {
     this.#lanes.drained(lane, bytes);
     this.#wake();
   };
+  #onGone: () => void = () => undefined;
 
   /**
    * @param lanes where what they send waits
@@ -48,23 +48,17 @@ export class AttachedClients {
     this.#wake = wake;
   }
 
-  /** Whether somebody has ever been told of its socket. */
-  get known(): boolean {
-    return this.#known;
-  }
-
   /**
    * Listens, unless it does already.
    * @returns the endpoint
    * @throws SkylineError when the socket's path is longer than the platform takes
    */
   async listen(): Promise<string> {
-    const endpoint = workerEndpoint(this.#options.endpoint, process.pid);
-    checkSocketPath(endpoint, process.platform);
-    this.#known = true;
-    this.#listening ??= this.#serve(endpoint);
+    const { socket } = this.#options;
+    checkSocketPath(socket, process.platform);
+    this.#listening ??= this.#serve(socket);
     await this.#listening;
-    return endpoint;
+    return socket;
   }
 
   /**
@@ -77,12 +71,19 @@ export class AttachedClients {
     for (const connection of this.#connections) connection.finish(DETACHED);
   }
 
-  /** Resolves when all have got their last answers, or had the time for it. */
-  async gone(): Promise<void> {
+  /** Resolves when all have got their last answers. Whoever has not read them after a time is left behind. */
+  gone(): Promise<void> {
     this.detach();
-    const end = performance.now() + GOODBYE_MS;
-    while (this.#connections.size > 0 && performance.now() < end)
-      await new Promise((resolve) => setTimeout(resolve, 2));
+    if (this.#connections.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        for (const connection of this.#connections) connection.destroy();
+      }, GOODBYE_MS);
+      this.#onGone = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   async #serve(endpoint: string): Promise<Listener> {
@@ -105,6 +106,7 @@ export class AttachedClients {
           this.#connections.delete(connection);
           this.#lanes.close(lane);
           this.#wake();
+          if (this.#connections.size === 0) this.#onGone();
         },
       },
     );

@@ -58,6 +58,9 @@ export interface LinkFrame {
 /** Replies from this size on are counted until they have left: smaller ones are bounded by their number. */
 export const COUNTED_REPLY = 16 * 1024;
 
+/** Milliseconds between two words to the router that attached clients are at work. */
+export const USED_MS = 1_000;
+
 const EMPTY = Buffer.alloc(0);
 /** kind u8, tag u32, lane u32, number f64 */
 const LINK_HEADER = 17;
@@ -117,6 +120,8 @@ export interface Position {
 export interface WorkerOptions {
   readonly path: string;
   readonly endpoint: string;
+  /** Where to listen when clients of its own are to come: a name that no other database has had. */
+  readonly socket: string;
   readonly routerPid: number;
   readonly durability: 'normal' | 'full';
   /** Milliseconds to wait for another program's write lock. */
@@ -143,8 +148,8 @@ export type Order =
   /** Finish the queue, send attached clients to the router, then bring the whole WAL into the main file. */
   | { readonly op: 'prepare'; readonly timeoutMs: number }
   /**
-   * Finish the queue, empty the WAL if there are milliseconds for it, and close the file. Where the answer says `spare`, the
-   * process stays and can be told to serve again; else it leaves.
+   * Finish the queue, empty the WAL if there are milliseconds for it, and close the file. The process can be told to serve
+   * again, or leaves when its link ends.
    */
   | { readonly op: 'close'; readonly timeoutMs: number }
   /** Open a file that may be another one than before: check it, and raise the epoch unless it is unchanged. */
@@ -172,7 +177,7 @@ export type Notice =
   | { readonly event: 'ready' }
   /** Opened, or its identity or epoch has changed. */
   | { readonly event: 'opened'; readonly position: Position }
-  /** Attached clients have used the database. Said once a second at most. */
+  /** Attached clients use the database. Said again every {@link USED_MS} while they do. */
   | { readonly event: 'used' }
   /** Nothing to do for the idle time: it leaves when the router says `close`. */
   | { readonly event: 'idle' }
@@ -207,8 +212,9 @@ export interface Outlet {
   send(kind: LinkKind, tag: number, lane: number, number: number, payload?: string | Buffer): void;
   /** Writes what was sent. Until all of it is out, so that it arrives even if this process dies; undefined when it is out already. */
   flushed(): Promise<void> | undefined;
-  /** The database is closed: what comes from now on is another one's, or too late. */
-  closed(): void;
-  /** After the last frame: the process may leave. */
-  leave(): void;
+  /**
+   * The database is closed: what comes from now on is another one's, or too late.
+   * @param goodbye settles when its clients have got their last answers: until then the process must not leave
+   */
+  closed(goodbye: Promise<void>): void;
 }

@@ -24,6 +24,8 @@ const link = new Socket({ fd: LINK_FD, readable: true, writable: true });
 const output = new GatheredWrites(link);
 const decoder = new FrameDecoder(MAX_LINK_FRAME);
 let service: DatabaseService | null = null;
+/** Settles when the clients of all databases that were closed here have got their last answers. */
+let goodbyes: Promise<void> = Promise.resolve();
 
 const outlet: Outlet = {
   send(kind, tag, lane, number, payload) {
@@ -35,13 +37,10 @@ const outlet: Outlet = {
     if (link.writableLength === 0) return undefined;
     return new Promise((resolve) => link.write(NOTHING, () => resolve()));
   },
-  closed() {
+  closed(goodbye) {
     service = null;
     process.title = SPARE_TITLE;
-  },
-  leave() {
-    output.flush();
-    link.end(() => process.exit(0));
+    goodbyes = goodbyes.then(() => goodbye);
   },
 };
 
@@ -64,8 +63,12 @@ link.on('data', (chunk: Buffer) => {
 
 // The router has died: no answer can reach anybody. Work is synchronous, so no commit is cut in two by leaving here.
 link.on('close', () => {
+  if (service === null) {
+    void goodbyes.then(() => process.exit(0));
+    return;
+  }
   try {
-    service?.abandon();
+    service.abandon();
   } finally {
     process.exit(0);
   }

@@ -22,6 +22,7 @@ import {
   type Notice,
   type Order,
   type Outlet,
+  USED_MS,
   type WorkerOptions,
   type WorkerStats,
 } from './link.js';
@@ -32,8 +33,6 @@ import { ServedDatabase } from './served-database.js';
 
 /** Most bytes that a UTF-16 unit takes as UTF-8. */
 const UTF8_BYTES = 3;
-/** Milliseconds between two words to the router that attached clients are at work. */
-const USED_MS = 1_000;
 
 /**
  * Serves one database: takes what the router and attached clients send, one thing at a time, and answers. The queue, its
@@ -284,10 +283,6 @@ export class DatabaseService {
     // Everything sent before a backup is in it; what comes after need not wait for it.
     if (job.order.op === 'backup') this.#copies.follow(work);
     else await work;
-    if (this.#closed && this.#clients.known) {
-      await this.#clients.gone();
-      this.#outlet.leave();
-    }
   }
 
   /** Never rejects. */
@@ -295,7 +290,7 @@ export class DatabaseService {
     let answer: OrderAnswer;
     try {
       answer = { ok: await this.#obey(job) };
-      if (job.order.op === 'close') answer = { ok: { ...answer.ok, spare: this.#end() } };
+      if (job.order.op === 'close') this.#end();
     } catch (error) {
       answer = { error: this.#failure(error, undefined) };
     }
@@ -303,16 +298,11 @@ export class DatabaseService {
     void this.#outlet.flushed();
   }
 
-  /**
-   * The file is closed.
-   * @returns whether this process may serve another database. Not where clients know its socket as this one's.
-   */
-  #end(): boolean {
+  /** The file is closed, and the process another database's. Clients of this one read their last answers beside it. */
+  #end(): void {
     this.#closed = true;
     this.#rest.end();
-    if (this.#clients.known) return false;
-    this.#outlet.closed();
-    return true;
+    this.#outlet.closed(this.#clients.gone());
   }
 
   #obey(job: OrderJob): Promise<JsonObject> {

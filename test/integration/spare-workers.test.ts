@@ -34,6 +34,16 @@ function openFiles(pid: number): string[] {
   });
 }
 
+function openSockets(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).filter((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith('socket:');
+    } catch {
+      return false;
+    }
+  }).length;
+}
+
 test('a new database gets the spare that is there, and another one takes its place', async () => {
   await ground.daemon();
   const first = await spare();
@@ -110,6 +120,87 @@ test('the worker that makes room for another database can be the one that gets i
   await spare();
   expect(ground.processes().length).toBeLessThanOrEqual(3);
   expect(statSync(ground.file('0.db')).size).toBeGreaterThan(0);
+  await ground.expectCleanEnd();
+});
+
+test.each(['0', '2'])(
+  'many databases that take turns are served by the processes that are there; with --spare-workers %s',
+  async (spares) => {
+    await ground.daemon(['--max-workers', '3', '--spare-workers', spares]);
+    const wires = await Promise.all(Array.from({ length: 4 }, () => ground.wire()));
+    const written = new Map<string, number>();
+    const touch = async (wire: Wire) => {
+      const db = `${Math.floor(Math.random() * 12)}.db`;
+      const n = (written.get(db) ?? 0) + 1;
+      written.set(db, n);
+      const sql = ['CREATE TABLE IF NOT EXISTS t (a)', 'INSERT INTO t VALUES (1)'];
+      expect(await wire.exec(db, sql)).toMatchObject({ status: 'ok' });
+    };
+    const full = 1 + 3 + Number(spares);
+    await until('all places are taken', async () => {
+      await Promise.all(wires.map(touch));
+      return ground.processes().length === full;
+    });
+    const before = ground.processes();
+    for (let round = 0; round < 10; round += 1) {
+      await Promise.all(
+        wires.map(async (wire) => {
+          for (let n = 0; n < 8; n += 1) await touch(wire);
+        }),
+      );
+      expect(ground.processes()).toEqual(before);
+    }
+    for (const [db, n] of written) expect(await wires[0]?.rows(db, 'SELECT count(*) FROM t')).toEqual([[n]]);
+    await ground.expectCleanEnd();
+  },
+);
+
+test('a worker that clients are attached to serves the next database as well, and those clients not', async () => {
+  await ground.daemon(['--max-workers', '1', '--spare-workers', '0']);
+  const wire = await ground.wire();
+  const sockets: string[] = [];
+  let before: Wire | undefined;
+  let pid: number | undefined;
+  for (const db of ['a.db', 'b.db', 'a.db', 'c.db']) {
+    const { endpoint } = await wire.request({ type: 'Attach', db });
+    // Whoever was attached to the last one was sent away, and finds nobody where it was.
+    expect(await before?.next()).toEqual(before === undefined ? undefined : { event: 'detached' });
+    expect(await before?.next()).toEqual(before === undefined ? undefined : null);
+    for (const socket of sockets) await expect(ground.wire(socket)).rejects.toThrow('ENOENT');
+    before = await ground.wire(String(endpoint));
+    expect(await before.exec(undefined, ['CREATE TABLE IF NOT EXISTS t (a)'])).toMatchObject({
+      status: 'ok',
+    });
+    const [worker] = ground.workers();
+    expect(worker).toBe(pid ?? worker);
+    pid = worker;
+    sockets.push(String(endpoint));
+  }
+  expect(new Set(sockets).size).toBe(4);
+  await ground.expectCleanEnd();
+});
+
+test('attached clients that do not read their last answers do not keep the process from the next database', async () => {
+  await ground.daemon(['--max-workers', '1', '--spare-workers', '0']);
+  const wire = await ground.wire();
+  await wire.exec('a.db', ['CREATE TABLE t (a)']);
+  const [pid = 0] = ground.workers();
+  const sockets = openSockets(pid);
+  const { endpoint } = await wire.request({ type: 'Attach', db: 'a.db' });
+  const deaf = await ground.wire(String(endpoint));
+  deaf.socket.pause();
+  for (let id = 0; id < 8; id += 1)
+    deaf.send({ type: 'ExecBatch', id, stmts: [{ sql: 'SELECT hex(randomblob(200000))' }] });
+  await until('more has run than it takes', async () => {
+    const { databases } = await wire.request({ type: 'Status', db: 'a.db' });
+    return (databases as { counters: { batches: number } }[])[0]?.counters.batches !== 1;
+  });
+  expect(await wire.exec('b.db', ['CREATE TABLE t (a)'])).toMatchObject({ rev: 1 });
+  expect(ground.workers()).toEqual([pid]);
+  expect(openSockets(pid)).toBeGreaterThan(sockets);
+  // Nor for ever: it is left behind, without the end of its answers.
+  await until('its connection is closed', () => openSockets(pid) === sockets);
+  expect(await wire.exec('b.db', ['SELECT 1'])).toMatchObject({ status: 'ok' });
   await ground.expectCleanEnd();
 });
 

@@ -5,13 +5,25 @@ import { type Spare, SpareWorkers } from '../../../daemon/spare-workers.js';
 class FakeWorker implements Spare {
   alive = true;
   killed = 0;
-  readonly exited: Promise<unknown>;
+  dismissed = 0;
+  readonly #exited: Promise<unknown>;
+  /** How often somebody has asked for its end. */
+  listened = 0;
   #exit: (code: unknown) => void = () => undefined;
 
   constructor() {
-    this.exited = new Promise((resolve) => {
+    this.#exited = new Promise((resolve) => {
       this.#exit = resolve;
     });
+  }
+
+  get exited(): Promise<unknown> {
+    this.listened += 1;
+    return this.#exited;
+  }
+
+  dismiss(): void {
+    this.dismissed += 1;
   }
 
   kill(): void {
@@ -21,7 +33,7 @@ class FakeWorker implements Spare {
   async die(): Promise<void> {
     this.alive = false;
     this.#exit({ code: 9 });
-    await this.exited;
+    await this.#exited;
   }
 }
 
@@ -79,6 +91,33 @@ test('a worker that has closed its database is kept while there are too few', ()
   vi.advanceTimersByTime(1_000);
   expect(forked).toHaveLength(2);
   expect(spares.take()).toBe(one);
+});
+
+test('what another database waits for is kept although there are enough, and is what it gets: nothing is forked', () => {
+  const spares = new SpareWorkers(1, fork);
+  let serving = [spares.take(), spares.take(), spares.take()];
+  vi.advanceTimersByTime(1_000);
+  expect(forked).toHaveLength(4);
+  for (let turn = 0; turn < 50; turn += 1) {
+    for (const worker of serving) expect(spares.giveBack(worker, true)).toBe(true);
+    serving = serving.map(() => spares.take());
+    vi.advanceTimersByTime(30);
+  }
+  expect(forked).toHaveLength(4);
+  expect(spares.size).toBe(1);
+  // Nothing of it is kept for each time that it was given back.
+  expect(forked.map(({ listened }) => listened)).toEqual([1, 1, 1, 1]);
+});
+
+test.each([0, 1])('what nobody has come for leaves after a moment; with %d spares', (count) => {
+  const spares = new SpareWorkers(count, fork);
+  const workers = [spares.take(), spares.take()];
+  for (const worker of workers) expect(spares.giveBack(worker, true)).toBe(true);
+  expect(spares.size).toBe(2);
+  vi.advanceTimersByTime(1_000);
+  expect(spares.size).toBe(count);
+  expect(forked.map(({ dismissed }) => dismissed).sort()).toEqual(count === 0 ? [1, 1] : [0, 1]);
+  expect(forked.map(({ killed }) => killed)).toEqual([0, 0]);
 });
 
 test('what has ended is not given to anybody, and not taken back', async () => {

@@ -109,3 +109,21 @@ test('one that left and needs a place again waits like everybody else', async ()
   expect(again).toBe(true);
   expect(pool.size).toBe(1);
 });
+
+test('a place that becomes free is that of whoever has waited longest, before anybody who comes then', async () => {
+  const pool = new WorkerPool(1);
+  const [a, b, c] = [new Member(1), new Member(2), new Member(3)];
+  await a.enter(pool);
+  void b.enter(pool);
+  // Its maintenance may ask for the place, too.
+  void b.enter(pool);
+  expect(pool.wanted).toBe(true);
+  pool.left(a);
+  void c.enter(pool);
+  await turn();
+  expect([b.inside, c.inside]).toEqual([true, false]);
+  pool.left(b);
+  await turn();
+  expect(c.inside).toBe(true);
+  expect([pool.size, pool.wanted]).toEqual([1, false]);
+});

@@ -40,6 +40,7 @@ function database(name: string): ServedDatabase {
   const options: WorkerOptions = {
     path: join(dir, name),
     endpoint: 'test',
+    socket: 'test.w1-1',
     routerPid: process.pid,
     durability: 'normal',
     busyTimeoutMs: 100,

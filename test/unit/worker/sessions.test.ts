@@ -37,6 +37,7 @@ function database(name: string, more: Partial<WorkerOptions> = {}): ServedDataba
   const options: WorkerOptions = {
     path: join(dir, name),
     endpoint: 'test',
+    socket: 'test.w1-1',
     routerPid: process.pid,
     durability: 'normal',
     busyTimeoutMs: 0,
