@@ -23,14 +23,17 @@ export interface RouteHooks {
 const ANSWER_GRACE_MS = 5_000;
 /** Milliseconds until a worker that could not be reached directly is tried again. */
 const DIRECT_AGAIN_MS = 1_000;
+/** So many answers within so many milliseconds, and the database is worth a connection of its own. */
+const HOT_ANSWERS = 8;
+const HOT_MS = 1_000;
 /** Daemons that end so often while one batch waits have another problem. */
 const MAX_REPEATS = 20;
 
 /**
- * One database's batches on their way: in order, each applied once. The first go through the router; then the route asks it
- * for the worker's own socket and stays there until that ends. Whatever ends (a worker that leaves or is killed, a daemon
- * that is killed or restarted), the batches without an answer are sent again on the next way, in their order and under
- * their numbers, by which the daemon knows those that it has applied already.
+ * One database's batches on their way: in order, each applied once. They go through the router; where they come often, the
+ * route asks it for the worker's own socket and stays there until that ends. Whatever ends (a worker that leaves or is
+ * killed, a daemon that is killed or restarted), the batches without an answer are sent again on the next way, in their
+ * order and under their numbers, by which the daemon knows those that it has applied already.
  */
 export class Route implements Sender {
   readonly #db: string;
@@ -49,8 +52,11 @@ export class Route implements Sender {
   #way: Connection | null = null;
   #isDirect = false;
   #opening = false;
-  /** When the worker may be looked for, on performance.now()'s clock. The first batch needs no way of its own. */
-  #directAt = Number.POSITIVE_INFINITY;
+  /** When the worker may be looked for, on performance.now()'s clock. */
+  #directAt = 0;
+  /** Answers that came through the router, and since when they are counted. */
+  #answers = 0;
+  #answersSince = 0;
   #session: string = randomUUID();
   /** Where the database stood by the latest answer. */
   #seen: { readonly epoch: number; rev: number } | null = null;
@@ -163,8 +169,21 @@ export class Route implements Sender {
 
   /** Leaves the router's way for the worker's: what comes next waits until all that went the long way is answered. */
   #considerDirect(): void {
-    if (this.#isDirect || this.#way === null || performance.now() < this.#directAt) return;
-    this.#way = null;
+    if (!this.#isDirect && this.#way !== null && this.#mayGoDirect) this.#way = null;
+  }
+
+  /** Whether the worker is to be looked for: a way of its own costs a request and a connection. */
+  get #mayGoDirect(): boolean {
+    return this.#answers >= HOT_ANSWERS && this.#hooks.direct && performance.now() >= this.#directAt;
+  }
+
+  #count(): void {
+    const now = performance.now();
+    if (now - this.#answersSince > HOT_MS) {
+      this.#answersSince = now;
+      this.#answers = 0;
+    }
+    this.#answers += 1;
   }
 
   #send(pending: Pending, way: Connection): void {
@@ -194,7 +213,7 @@ export class Route implements Sender {
   answered(pending: Pending, reply: JsonObject): void {
     this.#inFlight -= 1;
     this.#see(reply);
-    if (this.#directAt === Number.POSITIVE_INFINITY && this.#hooks.direct) this.#directAt = 0;
+    if (!this.#isDirect) this.#count();
     if (this.#outstanding.delete(pending)) {
       this.#acknowledge(pending);
       pending.succeed(reply);
@@ -234,8 +253,8 @@ export class Route implements Sender {
       case 'CONNECTION_LOST':
         if (error.outcome === 'not_applied') return true;
         pending.perhapsApplied = true;
-        // The worker was killed, perhaps by what it had in hand: the router counts that, and tells why.
-        if (this.#isDirect) this.#directAt = performance.now() + DIRECT_AGAIN_MS;
+        // The worker was killed, perhaps by what it had in hand. All of that is answered through the router, which counts
+        // such losses and tells why, before the next worker is looked for.
         return this.#hooks.exactlyOnce;
       case 'SESSION_CONFLICT':
         // The file knows something else of this session. What was never in hand may begin a new one.
@@ -270,7 +289,8 @@ export class Route implements Sender {
   async #open(): Promise<void> {
     try {
       const router = await this.#hooks.router();
-      const worker = performance.now() >= this.#directAt ? await this.#attach(router) : null;
+      const worker = this.#mayGoDirect ? await this.#attach(router) : null;
+      this.#answers = 0;
       this.#isDirect = worker !== null;
       this.#way = worker ?? router;
     } catch (error) {

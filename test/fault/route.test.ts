@@ -1,6 +1,7 @@
 import { copyFileSync, existsSync, rmSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Client, connect, SkylineError } from '../../dist/client/index.js';
+import { untilDirect } from '../support/direct.js';
 import { Playground, until } from '../support/playground.js';
 import { Program } from '../support/program.js';
 
@@ -155,6 +156,7 @@ test('an older copy in the place of the database is not given what was on its wa
   await file.exec('CREATE TABLE t (n)');
   await file.backup(ground.file('copy.db'));
   for (let n = 0; n < 10; n += 1) await file.run('INSERT INTO t VALUES (?)', [n]);
+  await untilDirect(client, file);
   const pids = [...ground.daemons(), ...ground.workers()];
   for (const pid of ground.workers()) process.kill(pid, 'SIGSTOP');
   const open = failure(file.run('INSERT INTO t VALUES (99)'));
@@ -174,6 +176,7 @@ test('a batch past its timeout is stopped; what becomes of it and of its neighbo
   const file = client.database(db);
   await file.exec('CREATE TABLE t (n)');
   await file.run('INSERT INTO t VALUES (0)');
+  await untilDirect(client, file);
   const endless =
     'WITH RECURSIVE c(n) AS (VALUES (0) UNION ALL SELECT n + 1 FROM c) INSERT INTO t SELECT n FROM c';
   const before = Array.from({ length: 5 }, (_, n) => file.run('INSERT INTO t VALUES (?)', [n + 1]));
@@ -190,6 +193,7 @@ test('a batch that kills every worker is given up, and those around it are appli
   const file = client.database(db);
   await file.exec('CREATE TABLE t (n)');
   await file.run('INSERT INTO t VALUES (0)');
+  await untilDirect(client, file);
   const endless =
     'WITH RECURSIVE c(n) AS (VALUES (0) UNION ALL SELECT n + 1 FROM c) INSERT INTO t SELECT n FROM c';
   const poison = failure(file.run(endless));
@@ -212,6 +216,7 @@ test('an aborted batch says what is known of it, and is not sent again', async (
   const file = client.database(db);
   await file.exec('CREATE TABLE t (n)');
   await file.run('INSERT INTO t VALUES (0)');
+  await untilDirect(client, file);
   for (const pid of ground.workers()) process.kill(pid, 'SIGSTOP');
   const controller = new AbortController();
   const sent = failure(file.run('INSERT INTO t VALUES (1)', [], { signal: controller.signal }));

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { type Client, connect } from '../../dist/client/index.js';
 import { Playground, until } from '../support/playground.js';
 
 const FIXTURES = fileURLToPath(new URL('../fixtures', import.meta.url));
@@ -45,6 +46,47 @@ test('a worker that has served before is killed in the middle of its next databa
   for (const pid of ground.workers()) process.kill(pid, 'SIGKILL');
   expect(await wire.exec('a.db', ['INSERT INTO t VALUES (1)'])).toMatchObject({ rev: 3 });
   expect(await wire.exec('b.db', ['INSERT INTO t VALUES (1)'])).toMatchObject({ rev: 2 });
+  await ground.expectCleanEnd();
+});
+
+test("databases that take each other's processes over while those are killed: each has its own batches, once", async () => {
+  await ground.daemon(['--max-workers', '3']);
+  Object.assign(process.env, ground.env);
+  const clients = await Promise.all(Array.from({ length: 3 }, () => connect({ autoStart: false })));
+  const done = new Map<string, number>();
+  let touched = 0;
+  const touch = async (client: Client, n: number) => {
+    // One of them is hot now and then: its batches go straight to a worker, which leaves all the same.
+    const name = n % 40 < 20 ? 'hot' : `${Math.floor(Math.random() * 8)}`;
+    const db = client.database(ground.file(`${name}.db`));
+    await db.batch([
+      'CREATE TABLE IF NOT EXISTS t (name)',
+      { sql: 'INSERT INTO t VALUES (?)', params: [name] },
+    ]);
+    done.set(name, (done.get(name) ?? 0) + 1);
+    touched += 1;
+  };
+  const work = Promise.all(
+    clients.map(async (client) => {
+      for (let n = 0; n < 200; n += 1) await touch(client, n);
+    }),
+  );
+  for (let kill = 1; kill <= 8; kill += 1) {
+    await until(`${60 * kill} batches are done`, () => touched >= 60 * kill);
+    const workers = ground.workers();
+    const victim = workers[Math.floor(Math.random() * workers.length)];
+    if (victim !== undefined) process.kill(victim, 'SIGKILL');
+  }
+  await work;
+  for (const client of clients) client.close();
+  for (const [name, count] of done) {
+    const sql = `SELECT count(*) || ' ' || min(name) || ' ' || max(name) FROM t`;
+    await until('the file can be read', async () => {
+      const found = await ground.sqlite3(ground.file(`${name}.db`), sql).catch(() => null);
+      if (found !== null) expect(found).toBe(`${count} ${name} ${name}`);
+      return found !== null;
+    });
+  }
   await ground.expectCleanEnd();
 });
 

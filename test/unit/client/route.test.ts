@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import type { Connection } from '../../../dist/client/connection.js';
 import { Route } from '../../../dist/client/route.js';
 import { SkylineError } from '../../../dist/protocol/errors.js';
@@ -13,6 +13,15 @@ type Sent = {
 class Way {
   open = true;
   readonly sent: Sent[] = [];
+  attaches = 0;
+  async request(message: Sent['message']): Promise<object> {
+    expect(message).toEqual({ type: 'Attach', db: '/x.db' });
+    this.attaches += 1;
+    return { status: 'ok', rev: 3, epoch: 1, endpoint: '/s.w1-1', db_path: '/x.db' };
+  }
+  close(): void {
+    this.open = false;
+  }
   post(message: string, waiter: Omit<Sent, 'message'>): number {
     this.sent.push({
       message: JSON.parse(`${message}}`),
@@ -29,11 +38,16 @@ class Way {
   }
 }
 
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
 async function turn(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
 }
 
-function begin() {
+/** @param direct how a worker is reached, where batches may go to it directly */
+function begin(direct?: () => Promise<Way>) {
   const ways: Way[] = [];
   const route = new Route('/x.db', {
     router: async () => {
@@ -43,9 +57,10 @@ function begin() {
     },
     leaving: () => undefined,
     worker: async () => {
-      throw new Error('no worker has a socket here');
+      if (direct === undefined) throw new Error('no worker has a socket here');
+      return (await direct()) as unknown as Connection;
     },
-    direct: false,
+    direct: direct !== undefined,
     exactlyOnce: true,
   });
   const submit = (sql: string) => {
@@ -57,7 +72,7 @@ function begin() {
       );
     return outcome;
   };
-  return { ways, submit };
+  return { route, ways, submit };
 }
 
 const OK = { status: 'ok', rev: 3, epoch: 1, rows_affected: 1 };
@@ -124,4 +139,78 @@ test('a batch that the daemon gave up is asked for once, and then known', async 
     outcome: 'not_applied',
     message: 'three workers',
   });
+});
+
+/** Sends batches one after the other, each answered by the way on which it comes. */
+async function send(count: number, submit: (sql: string) => Promise<unknown>, ways: () => readonly Way[]) {
+  for (let n = 0; n < count; n += 1) {
+    const outcome = submit('INSERT');
+    await turn();
+    for (const way of ways()) for (const { resolve } of way.sent.splice(0)) resolve(OK);
+    expect(await outcome).toEqual(OK);
+  }
+}
+
+test('a database whose batches come often gets a way of its own, and must earn it anew when that has ended', async () => {
+  vi.spyOn(performance, 'now').mockImplementation(() => 0);
+  const workers: Way[] = [];
+  const { route, ways, submit } = begin(async () => {
+    const worker = new Way();
+    workers.push(worker);
+    return worker;
+  });
+  for (let round = 1; round <= 3; round += 1) {
+    await send(8, submit, () => ways);
+    expect([ways[0]?.attaches, route.isDirect]).toEqual([round - 1, false]);
+    await send(100, submit, () => workers);
+    expect([ways[0]?.attaches, route.isDirect]).toEqual([round, true]);
+    workers.at(-1)?.close();
+  }
+  expect(ways).toHaveLength(1);
+});
+
+test('one whose batches come now and then stays with the router', async () => {
+  let now = 0;
+  vi.spyOn(performance, 'now').mockImplementation(() => now);
+  const { route, ways, submit } = begin(async () => new Way());
+  for (let second = 0; second < 20; second += 1) {
+    now += 1_001;
+    await send(7, submit, () => ways);
+  }
+  expect([ways[0]?.attaches, route.isDirect]).toEqual([0, false]);
+});
+
+test('what is on its way through the router is answered before the first batch goes directly', async () => {
+  vi.spyOn(performance, 'now').mockImplementation(() => 0);
+  const worker = new Way();
+  const { ways, submit } = begin(async () => worker);
+  await send(7, submit, () => ways);
+  const early = [submit('A'), submit('B')];
+  await turn();
+  ways[0]?.sent.shift()?.resolve(OK);
+  const late = submit('C');
+  await turn();
+  expect([ways[0]?.sent.length, ways[0]?.attaches]).toEqual([1, 0]);
+  ways[0]?.sent.shift()?.resolve(OK);
+  await turn();
+  expect(worker.sent.map(({ message }) => message.seq)).toEqual([10]);
+  worker.sent[0]?.resolve(OK);
+  expect(await Promise.all([...early, late])).toEqual([OK, OK, OK]);
+});
+
+test('a worker that cannot be reached is not looked for again at once', async () => {
+  let now = 0;
+  vi.spyOn(performance, 'now').mockImplementation(() => now);
+  let reachable = false;
+  const worker = new Way();
+  const { route, ways, submit } = begin(async () => {
+    if (!reachable) throw new SkylineError('CONNECTION_LOST', 'its worker has left');
+    return worker;
+  });
+  await send(50, submit, () => ways);
+  expect(ways[0]?.attaches).toBe(1);
+  reachable = true;
+  now += 1_001;
+  await send(50, submit, () => [...ways, worker]);
+  expect([ways[0]?.attaches, route.isDirect]).toEqual([2, true]);
 });
