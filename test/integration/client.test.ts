@@ -1,5 +1,7 @@
+import { symlinkSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Client, connect, real, SkylineError } from '../../dist/client/index.js';
+import { untilDirect } from '../support/direct.js';
 import { Playground, until } from '../support/playground.js';
 
 /** Runs until it is ended. */
@@ -158,6 +160,18 @@ describe('requests', () => {
     expect(await client.ping()).toHaveProperty('version');
     // Its late answer belongs to nobody, and the next one to its own request.
     expect((await db.run('INSERT INTO t VALUES (1)')).rev).toBe(2);
+  });
+
+  test('go straight to the worker also where the database has another name here', async () => {
+    await ground.daemon();
+    const client = await connected();
+    const db = client.database(ground.file('x.db'));
+    await db.exec('CREATE TABLE t (a)');
+    symlinkSync(db.path, ground.file('alias.db'));
+    const alias = client.database(ground.file('alias.db'));
+    await untilDirect(client, alias);
+    expect(await alias.run('INSERT INTO t VALUES (1)')).toMatchObject({ rowsAffected: 1 });
+    expect(await db.all('SELECT a FROM t')).toEqual([{ a: 1 }]);
   });
 
   test('end at their timeout', async () => {
