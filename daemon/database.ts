@@ -290,8 +290,8 @@ export class RoutedDatabase implements PoolMember {
         this.#file.appeared();
         return;
       case 'used':
-        // Until it says so again: its clients are at work all the time in between.
-        this.lastUsed = performance.now() + USED_MS;
+        // Its clients are at work all the time until it says so again, which must be heard before this is over.
+        this.lastUsed = performance.now() + 2 * USED_MS;
         return;
       case 'idle':
         if (this.idle) this.retire();

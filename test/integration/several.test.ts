@@ -46,6 +46,21 @@ test('the least recently used worker makes room, and the others stay', async () 
   await ground.expectCleanEnd();
 });
 
+test('a worker whose attached clients are at work stays, however many others come and go', async () => {
+  await ground.daemon(['--max-workers', '2']);
+  const wire = await ground.wire();
+  const { endpoint } = await wire.request({ type: 'Attach', db: 'hot.db' });
+  const attached = await ground.wire(String(endpoint));
+  await attached.exec(undefined, ['CREATE TABLE t (a)']);
+  for (let n = 0; n < 60; n += 1) {
+    expect(await wire.exec(`${n % 3}.db`, ['CREATE TABLE IF NOT EXISTS t (a)'])).toMatchObject({
+      status: 'ok',
+    });
+    expect(await attached.exec(undefined, ['INSERT INTO t VALUES (1)'])).toMatchObject({ rev: n + 2 });
+  }
+  await ground.expectCleanEnd();
+});
+
 test('a worker that was busy with something else than a batch makes room when that is done', async () => {
   await ground.daemon(['--max-workers', '1']);
   const wires = await Promise.all([ground.wire(), ground.wire()]);
