@@ -37,6 +37,7 @@ const ONE_HEAP = { MALLOC_ARENA_MAX: '1' };
  * sent before the process is up waits in the socket pair.
  */
 export class WorkerChild {
+  static #sockets = 0;
   readonly #child: ChildProcess;
   readonly #link: Socket;
   readonly #output: GatheredWrites;
@@ -44,7 +45,6 @@ export class WorkerChild {
   /** Resolves when the process has ended and all it said has been read. Its tenant has heard of it by then. */
   readonly exited: Promise<WorkerExit>;
   tenant: Tenant | null = null;
-  #sockets = 0;
   #alive = true;
 
   /** @throws SkylineError `WORKER_CRASHED` when the daemon has no descriptors left */
@@ -84,10 +84,13 @@ export class WorkerChild {
     return this.#alive;
   }
 
-  /** A name for its next database's socket. Never the same again: clients may still know the last one's. */
+  /**
+   * A name for its next database's socket. Never the same again, also where a pid comes again: clients may still know the
+   * last one's.
+   */
   newSocket(endpoint: string): string {
-    this.#sockets += 1;
-    return workerEndpoint(endpoint, this.pid, this.#sockets);
+    WorkerChild.#sockets += 1;
+    return workerEndpoint(endpoint, this.pid, WorkerChild.#sockets);
   }
 
   send(kind: LinkKind, tag: number, lane: number, number: number, payload?: Buffer): void {

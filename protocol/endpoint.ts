@@ -68,7 +68,7 @@ export function checkSocketPath(path: string, platform: NodeJS.Platform): void {
 
 /**
  * Where a worker of the daemon at this endpoint listens: beside it, in the folder that is its user's alone.
- * @param nth of the databases that its process serves, one after the other
+ * @param nth of the databases that the daemon has opened
  */
 export function workerEndpoint(endpoint: string, pid: number, nth: number): string {
   return `${endpoint}.w${pid}-${nth}`;
