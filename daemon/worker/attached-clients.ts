@@ -31,6 +31,7 @@ export class AttachedClients {
   readonly #connections = new Set<ClientConnection>();
   readonly #budget = new IntakeBudget();
   #listening: Promise<Listener> | null = null;
+  #closing: Promise<void> | null = null;
   #nextLane = FIRST_ATTACHED_LANE;
   readonly #drained = (lane: number, bytes: number) => {
     this.#lanes.drained(lane, bytes);
@@ -66,16 +67,17 @@ export class AttachedClients {
    * to the router.
    */
   detach(): void {
-    void this.#listening?.then((listener) => listener.close());
+    if (this.#listening !== null) this.#closing = closeAfterAccepting(this.#listening);
     this.#listening = null;
     for (const connection of this.#connections) connection.finish(DETACHED);
   }
 
   /** Resolves when all have got their last answers. Whoever has not read them after a time is left behind. */
-  gone(): Promise<void> {
+  async gone(): Promise<void> {
     this.detach();
-    if (this.#connections.size === 0) return Promise.resolve();
-    return new Promise((resolve) => {
+    await this.#closing;
+    if (this.#connections.size === 0) return;
+    await new Promise<void>((resolve) => {
       const timer = setTimeout(() => {
         for (const connection of this.#connections) connection.destroy();
       }, GOODBYE_MS);
@@ -89,6 +91,8 @@ export class AttachedClients {
   async #serve(endpoint: string): Promise<Listener> {
     // Loaded when the first client comes: many workers never have one.
     const { serve } = await import('../../protocol/transport/node-ipc.js');
+    // Maintenance that has ended early: the socket is needed again.
+    await this.#closing;
     return await serve(endpoint, (stream) => this.#connect(stream));
   }
 
@@ -238,4 +242,15 @@ class AttachedBatch implements BatchJob {
     const onFlushed = counted ? () => this.#drained(this.lane, length) : undefined;
     this.#connection.answer(this.#slot, reply, onFlushed);
   }
+}
+
+/**
+ * Clients that were connected before may not have been accepted yet: the next look at the sockets does that. Otherwise
+ * their connections would end without a word.
+ */
+async function closeAfterAccepting(listening: Promise<Listener>): Promise<void> {
+  const listener = await listening.catch(() => null);
+  // The first is run before that look, the second after it.
+  for (let turn = 0; turn < 2; turn += 1) await new Promise(setImmediate);
+  await listener?.close();
 }

@@ -152,6 +152,18 @@ test.each(['PrepareForMaintenance', 'CloseDatabase'])(
   },
 );
 
+test('whoever was connected before is told, however soon it ends', async () => {
+  await begin();
+  for (let round = 0; round < 40; round += 1) {
+    const { worker } = await attach();
+    const answered = rest(worker);
+    const type = round % 2 === 0 ? 'CloseDatabase' : 'PrepareForMaintenance';
+    expect(await router.request({ type, db })).toMatchObject({ status: 'ok' });
+    expect(await answered).toEqual([{ event: 'detached' }]);
+    expect(await router.request({ type: 'ReopenDatabase', db })).toMatchObject({ reopened: true });
+  }
+});
+
 test('Shutdown answers what attached clients had sent before', async () => {
   await begin();
   const { worker } = await attach();
