@@ -13,11 +13,11 @@ export class Metrics {
   #batches = 0;
   #failed = 0;
 
-  /** @param receivedMs when the batch arrived, on performance.now()'s clock */
-  answered(receivedMs: number, failed: boolean): void {
+  /** @param tookMs milliseconds since the batch arrived */
+  answered(tookMs: number, failed: boolean): void {
     this.#batches += 1;
     if (failed) this.#failed += 1;
-    const us = Math.round((performance.now() - receivedMs) * 1000);
+    const us = Math.round(tookMs * 1000);
     this.#latency.record(Math.min(Math.max(1, us), LATENCY.highest));
   }
 

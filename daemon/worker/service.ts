@@ -187,7 +187,7 @@ export class DatabaseService {
     const heard = this.#outlet.flushed();
     if (heard !== undefined) await heard;
     const { rev } = this.#database.position;
-    for (const { job, id, error } of refused) this.#reply(job, { error, rev }, id);
+    for (const { job, id, error } of refused) this.#reply(job, { error, rev }, id, performance.now());
     let done = 0;
     let together = true;
     while (done < work.length) {
@@ -197,7 +197,9 @@ export class DatabaseService {
         (await this.#executeFirst(rest));
       // What has broken the group once would break it again: the others follow one by one.
       if (outcomes.length === 1) together = false;
-      for (let index = 0; index < outcomes.length; index += 1) this.#settle(rest[index], outcomes[index]);
+      const now = performance.now();
+      for (let index = 0; index < outcomes.length; index += 1)
+        this.#settle(rest[index], outcomes[index], now);
       done += outcomes.length;
       // The answers leave before the next commit, and before a checkpoint that may come next.
       flushWrites();
@@ -229,8 +231,8 @@ export class DatabaseService {
     return first === undefined ? [] : [await this.#database.execute(first, () => this.#beginning(first.job))];
   }
 
-  #settle(one: Executable | undefined, outcome: Outcome | undefined): void {
-    if (one !== undefined && outcome !== undefined) this.#reply(one.job, outcome, one.batch.request.id);
+  #settle(one: Executable | undefined, outcome: Outcome | undefined, now: number): void {
+    if (one !== undefined && outcome !== undefined) this.#reply(one.job, outcome, one.batch.request.id, now);
   }
 
   /** Tells the router what of it is in hand from now on, and that attached clients are at work. */
@@ -267,6 +269,7 @@ export class DatabaseService {
     job: BatchJob,
     outcome: { readonly rev: number } & ({ readonly reply: string } | { readonly error: unknown }),
     id: RequestId | undefined,
+    now: number,
   ): void {
     const failed = 'error' in outcome;
     const text = failed ? JSON.stringify(this.#failure(outcome.error, id)) : outcome.reply;
@@ -275,7 +278,7 @@ export class DatabaseService {
       this.#intake.lanes.sent(job.lane, payload.length);
     const unreadable = failed && outcome.error instanceof ProtocolError && outcome.error.fatal;
     job.settle(payload, outcome.rev, unreadable);
-    this.#metrics.answered(job.received, failed);
+    this.#metrics.answered(now - job.received, failed);
   }
 
   async #runOrder(job: OrderJob): Promise<void> {

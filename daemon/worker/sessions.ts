@@ -164,7 +164,8 @@ export class Sessions {
   #session(name: string): Session {
     // Most often it is the one before: a client's batches come together.
     if (name === this.#lastName && this.#last !== null) return this.#last;
-    const session = this.#fetch(name);
+    // Those of the group at hand need not be moved to the end of the cache for each batch.
+    const session = this.#touched.get(name) ?? this.#fetch(name);
     this.#lastName = name;
     this.#last = session;
     return session;
