@@ -16,6 +16,7 @@ const PROGRAMS = {
   cli: 'cli/main.ts',
   daemon: 'daemon/main.ts',
   worker: 'daemon/worker/main.ts',
+  'checkpoint-thread': 'daemon/worker/checkpoint-thread.ts',
 };
 
 /**

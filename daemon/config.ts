@@ -18,6 +18,8 @@ export interface Config {
   readonly workerIdleTimeoutMs: number;
   readonly busyTimeoutMs: number;
   readonly maxWorkers: number;
+  /** Bytes that a database's WAL should not exceed. */
+  readonly walLimit: number;
   /** Milliseconds after its last batch until a session's outcomes are forgotten; 0 for never. */
   readonly sessionTtlMs: number;
   /** Workers forked ahead, for databases that nobody has asked for yet. */
@@ -28,6 +30,8 @@ export interface Config {
   /** Descriptor on which whoever started the daemon waits for its first line; null for none. */
   readonly readyFd: number | null;
 }
+
+const DEFAULT_WAL_LIMIT = 64 * 1024 * 1024;
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -46,6 +50,8 @@ Options:
   --worker-idle-timeout TIME  close a database after this long without requests (default: 5m; 0: never)
   --busy-timeout TIME         how long to wait for another program's write lock (default: 5s)
   --session-ttl TIME          how long the outcomes of a client that has gone are kept (default: 7d; 0: for ever)
+  --wal-limit SIZE            what a write-ahead log may grow to, as far as readers allow, in bytes, or with KB, MB
+                              (default: 64MB)
   --max-workers N             databases open at once (default: 64)
   --spare-workers N           processes started ahead for databases to come (default: 1; 0: none)
   --max-frame SIZE            largest message in bytes, or with KB, MB (default: 16MB)
@@ -73,6 +79,7 @@ export function parseConfig(argv: readonly string[], around: Surroundings, cwd: 
     idleTimeoutMs: duration('--idle-timeout', values['idle-timeout'], 30 * 60_000),
     workerIdleTimeoutMs: duration('--worker-idle-timeout', values['worker-idle-timeout'], 5 * 60_000),
     busyTimeoutMs: duration('--busy-timeout', values['busy-timeout'], 5_000),
+    walLimit: size('--wal-limit', values['wal-limit'], DEFAULT_WAL_LIMIT, 1024 * 1024),
     sessionTtlMs: duration('--session-ttl', values['session-ttl'], 7 * DAY_MS, MAX_AGE_MS),
     maxWorkers: whole('--max-workers', values['max-workers'], 64, 1, 4096),
     spareWorkers: whole('--spare-workers', values['spare-workers'], 1, 0, 64),
@@ -106,6 +113,7 @@ function parse(argv: readonly string[]) {
         'worker-idle-timeout': { type: 'string' },
         'busy-timeout': { type: 'string' },
         'session-ttl': { type: 'string' },
+        'wal-limit': { type: 'string' },
         'max-workers': { type: 'string' },
         'spare-workers': { type: 'string' },
         'max-frame': { type: 'string' },
@@ -141,13 +149,13 @@ export function duration(
   return value;
 }
 
-function size(option: string, text: string | undefined, fallback: number): number {
+function size(option: string, text: string | undefined, fallback: number, min = 1024): number {
   if (text === undefined) return fallback;
   const match = /^(\d+)(KB|MB)?$/i.exec(text);
   const unit = { KB: 1024, MB: 1024 * 1024 }[(match?.[2] ?? '').toUpperCase()] ?? 1;
   const value = match === null ? Number.NaN : Number(match[1]) * unit;
-  if (!(value >= 1024 && value <= 1024 * 1024 * 1024))
-    throw usage(`${option} takes a size from 1KB to 1024MB, but got "${text}"`);
+  if (!(value >= min && value <= 1024 * 1024 * 1024))
+    throw usage(`${option} takes a size from ${min / 1024}KB to 1024MB, but got "${text}"`);
   return value;
 }
 

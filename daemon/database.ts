@@ -10,7 +10,8 @@ import type { MaintenanceRecords } from './maintenance-records.js';
 import { MaintenanceState } from './maintenance-state.js';
 import type { SpareWorkers } from './spare-workers.js';
 import { WatchedFile } from './watched-file.js';
-import { type Notice, type Order, type Position, USED_MS } from './worker/link.js';
+import { type Notice, type Order, type Position, USED_MS, type WalNotice } from './worker/link.js';
+import { describeHolders } from './worker/lock-holders.js';
 import { missingFile } from './worker/position-table.js';
 import type { WorkerChild } from './worker-child.js';
 import type { PoolMember, WorkerPool } from './worker-pool.js';
@@ -256,6 +257,7 @@ export class RoutedDatabase implements PoolMember {
         busyTimeoutMs: config.busyTimeoutMs,
         idleTimeoutMs: config.workerIdleTimeoutMs,
         sessionTtlMs: config.sessionTtlMs,
+        walLimit: config.walLimit,
         limits: config.limits,
         known: this.known,
       },
@@ -296,6 +298,9 @@ export class RoutedDatabase implements PoolMember {
       case 'idle':
         if (this.idle) this.retire();
         return;
+      case 'wal':
+        this.#logWal(notice);
+        return;
       case 'log': {
         const { event: _event, level, message, ...details } = notice;
         this.#log[level](details, message);
@@ -303,6 +308,20 @@ export class RoutedDatabase implements PoolMember {
       }
       default:
         never(notice);
+    }
+  }
+
+  /** What a change feed would tell its subscribers, too. */
+  #logWal(notice: WalNotice): void {
+    if (notice.blocked) {
+      const { bytes, limit, holders } = notice;
+      this.#log.warn(
+        { wal_bytes: bytes, wal_limit: limit, holders },
+        `the WAL is beyond its limit, and a reader or writer keeps it from being emptied: ${describeHolders(holders)}`,
+      );
+    } else {
+      const { most, limit, ms } = notice;
+      this.#log.info({ longest: most, wal_limit: limit, ms }, 'the WAL is within its limit again');
     }
   }
 

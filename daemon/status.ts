@@ -23,6 +23,7 @@ export async function databaseStatus(database: RoutedDatabase): Promise<Database
     worker_pid: worker?.pid ?? null,
     queue_depth: Math.max(database.depth, fresh?.queueDepth ?? 0),
     wal_bytes: walBytes(database.path),
+    ...(stats?.wal ? { wal: stats.wal } : {}),
     counters: {
       batches: stats?.batches ?? 0,
       failed: stats?.failed ?? 0,

@@ -32,6 +32,7 @@ import type {
   ShutdownReply,
   StatementResult,
   StatusReply,
+  WalStatus,
   WireInt,
   WireValue,
 } from './messages.js';
@@ -241,6 +242,7 @@ function decodeDatabaseStatus(value: unknown): DatabaseStatus {
     worker_pid: worker === null ? null : asInteger(worker, 'worker_pid'),
     queue_depth: integer(object, 'queue_depth'),
     wal_bytes: integer(object, 'wal_bytes'),
+    ...optional(object, 'wal', decodeWal),
     counters: {
       batches: integer(counters, 'batches'),
       failed: integer(counters, 'failed'),
@@ -250,6 +252,30 @@ function decodeDatabaseStatus(value: unknown): DatabaseStatus {
     },
     latency_us: latency === null ? null : decodeLatency(asObject(latency, 'latency_us')),
     stale: flag(object, 'stale'),
+  };
+}
+
+function decodeWal(value: unknown, where: string): WalStatus {
+  const object = asObject(value, where);
+  const took = field(object, 'checkpoint_us');
+  const blocked = field(object, 'blocked');
+  return {
+    limit: integer(object, 'limit'),
+    frames: integer(object, 'frames'),
+    pending: integer(object, 'pending'),
+    checkpoint_us: took === null ? null : decodeTook(asObject(took, 'checkpoint_us')),
+    blocked: blocked === null ? null : decodeBlocked(asObject(blocked, 'blocked')),
+  };
+}
+
+function decodeTook(object: JsonObject): NonNullable<WalStatus['checkpoint_us']> {
+  return { last: integer(object, 'last'), longest: integer(object, 'longest') };
+}
+
+function decodeBlocked(object: JsonObject): NonNullable<WalStatus['blocked']> {
+  return {
+    since_ms: integer(object, 'since_ms'),
+    by: asArray(field(object, 'by'), 'by').map(asHolder),
   };
 }
 

@@ -252,6 +252,19 @@ export interface AttachReply extends ReplyBase {
   readonly rev: number;
   readonly epoch: number;
 }
+/** How the write-ahead log stands. */
+export interface WalStatus {
+  /** Bytes that it should not exceed. */
+  readonly limit: number;
+  /** Frames in it: pages that were written. */
+  readonly frames: number;
+  /** Those of them that are not in the main file yet. */
+  readonly pending: number;
+  /** How long the checkpoints that nobody asked for have kept batches waiting; null before the first. */
+  readonly checkpoint_us: { readonly last: number; readonly longest: number } | null;
+  /** Others keep it beyond its limit; null while nobody does. `by` is empty where the system does not tell who. */
+  readonly blocked: { readonly since_ms: number; readonly by: readonly LockHolder[] } | null;
+}
 export interface DatabaseStatus {
   readonly db_path: string;
   readonly state: DatabaseState;
@@ -262,6 +275,8 @@ export interface DatabaseStatus {
   /** Batches accepted and not yet answered. */
   readonly queue_depth: number;
   readonly wal_bytes: number;
+  /** Left out while no worker has the file open. */
+  readonly wal?: WalStatus;
   readonly counters: {
     readonly batches: number;
     readonly failed: number;

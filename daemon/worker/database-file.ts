@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { SkylineError } from '../../protocol/errors.js';
 import type { Limits } from '../../protocol/messages.js';
-import { Checkpointer } from './checkpoint.js';
+import type { Checkpointer } from './checkpointer.js';
 import { Connection } from './connection.js';
 import type { KernelLock } from './kernel-lock.js';
 import type { Position, WorkerOptions } from './link.js';
@@ -40,13 +40,15 @@ export class DatabaseFile {
   private constructor(
     path: string,
     connection: Connection,
+    checkpointer: Checkpointer,
     owner: KernelLock | SkylineError,
     stored: Position,
     limits: Limits,
   ) {
     this.path = path;
     this.connection = connection;
-    this.checkpointer = new Checkpointer(connection.handle);
+    this.checkpointer = checkpointer;
+    checkpointer.opened(connection.handle);
     this.stored = stored;
     this.sessions = new Sessions(new SessionTable(connection.handle), limits);
     this.#positions = new PositionWriter(connection.handle);
@@ -55,6 +57,7 @@ export class DatabaseFile {
 
   /**
    * Opens the file, or makes it.
+   * @param checkpointer has no file open at the time
    * @param held the owner lock, when the caller has it already; it belongs to the file from here on
    * @throws SkylineError `DATABASE_NOT_ALLOWED` (another daemon's), `NOT_A_DATABASE`, `DATABASE_CORRUPT`, `BUSY`, …
    */
@@ -62,6 +65,7 @@ export class DatabaseFile {
     options: WorkerOptions,
     create: boolean,
     patience: Patience,
+    checkpointer: Checkpointer,
     held?: KernelLock,
   ): Promise<DatabaseFile> {
     const { path } = options;
@@ -75,7 +79,7 @@ export class DatabaseFile {
       );
       connection = opened;
       const stored = await untilFree(path, patience, () => readPosition(opened.handle));
-      return new DatabaseFile(path, opened, owner, stored, limits);
+      return new DatabaseFile(path, opened, checkpointer, owner, stored, limits);
     } catch (error) {
       connection?.close();
       release(owner);
@@ -211,6 +215,7 @@ export class DatabaseFile {
 
   /** Closes the file and gives up the ownership. As the last connection SQLite empties and removes the WAL. */
   close(): void {
+    this.checkpointer.closing();
     try {
       this.connection.close();
     } finally {
@@ -221,6 +226,7 @@ export class DatabaseFile {
   /** Closes a file that was made for a batch which failed after all (a full disk): nothing of it stays. */
   discard(): void {
     const empty = this.#isEmpty();
+    this.checkpointer.closing();
     this.connection.close();
     if (empty) rmSync(this.path, { force: true });
     release(this.#owner);

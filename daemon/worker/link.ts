@@ -1,5 +1,5 @@
 import { HEADER_BYTES } from '../../protocol/frame.js';
-import type { CheckpointMode, Limits, RequestId } from '../../protocol/messages.js';
+import type { CheckpointMode, Limits, LockHolder, RequestId, WalStatus } from '../../protocol/messages.js';
 
 /**
  * What router and worker say to each other, over one socket pair that the worker inherits as descriptor 3.
@@ -130,6 +130,8 @@ export interface WorkerOptions {
   readonly idleTimeoutMs: number;
   /** Milliseconds after its last batch until a session's outcomes are forgotten; 0 for never. */
   readonly sessionTtlMs: number;
+  /** Bytes that the WAL should not exceed. */
+  readonly walLimit: number;
   readonly limits: Limits;
   /** The last position that the router knows; null if it never saw the database. */
   readonly known: Position | null;
@@ -181,11 +183,32 @@ export type Notice =
   | { readonly event: 'used' }
   /** Nothing to do for the idle time: it leaves when the router says `close`. */
   | { readonly event: 'idle' }
+  | WalNotice
   | {
       readonly event: 'log';
       readonly level: 'info' | 'warn' | 'error';
       readonly message: string;
       readonly [detail: string]: unknown;
+    };
+
+/** Others keep the WAL beyond its limit, or do so no more. */
+export type WalNotice =
+  | {
+      readonly event: 'wal';
+      readonly blocked: true;
+      readonly bytes: number;
+      readonly limit: number;
+      /** Empty where the system does not tell. */
+      readonly holders: readonly LockHolder[];
+    }
+  | {
+      readonly event: 'wal';
+      readonly blocked: false;
+      readonly limit: number;
+      /** Bytes it had at its longest. */
+      readonly most: number;
+      /** Milliseconds for which it was so. */
+      readonly ms: number;
     };
 
 /** Figures of one database, as its worker counts them. */
@@ -195,7 +218,8 @@ export interface WorkerStats {
   readonly commits: number;
   readonly checkpoints: number;
   readonly queueDepth: number;
-  readonly walBytes: number;
+  /** null while no file is open. */
+  readonly wal: WalStatus | null;
   readonly rev: number;
   readonly epoch: number;
   readonly latencyUs: {

@@ -39,13 +39,14 @@ export async function obey(order: Order, job: OrderJob, desk: Desk): Promise<Jso
     }
     case 'checkpoint':
       await database.file();
-      return { ...database.checkpoint(order.mode) };
+      return { ...(await database.checkpoint(order.mode)) };
     case 'prepare':
       await database.checkpointAll(order.timeoutMs);
       return { ...database.position };
     case 'close': {
       await copies.settled();
       if (order.timeoutMs > 0) await database.checkpointAll(order.timeoutMs);
+      await database.alone();
       const { position } = database;
       database.close();
       return { ...position };

@@ -1,13 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SkylineError } from '../../protocol/errors.js';
-import type { CheckpointMode } from '../../protocol/messages.js';
+import type { CheckpointMode, WalStatus } from '../../protocol/messages.js';
 import type { CheckedBatch } from './batch.js';
 import { checkFile, notFound } from './check-file.js';
 import { type CheckpointResult, walBytes } from './checkpoint.js';
+import { Checkpointer } from './checkpointer.js';
 import { DatabaseFile } from './database-file.js';
 import { type Begin, execute, executeGroup, type Outcome, rehearse, type Terms } from './execute.js';
 import type { KernelLock } from './kernel-lock.js';
-import { monotonicMs, type Position, type WorkerOptions } from './link.js';
+import { monotonicMs, type Notice, type Position, type WorkerOptions } from './link.js';
 import { describeHolders, walUsers } from './lock-holders.js';
 import { notBegun, type Patience, untilFree } from './patience.js';
 import { GroupBroken } from './pieces.js';
@@ -32,17 +33,17 @@ export interface Work {
  */
 export class ServedDatabase {
   readonly #options: WorkerOptions;
-  readonly #onPosition: (position: Position) => void;
+  readonly #notice: (notice: Notice) => void;
+  readonly #checkpointer: Checkpointer;
   #file: DatabaseFile | null = null;
   #position: Position;
   #commits = 0;
-  /** Checkpoints through files that are closed again. */
-  #checkpoints = 0;
 
-  /** @param onPosition told whenever identity or epoch have changed */
-  constructor(options: WorkerOptions, onPosition: (position: Position) => void) {
+  /** @param notice told whenever identity or epoch have changed, and what else the router should hear */
+  constructor(options: WorkerOptions, notice: (notice: Notice) => void) {
     this.#options = options;
-    this.#onPosition = onPosition;
+    this.#notice = notice;
+    this.#checkpointer = new Checkpointer({ ...options, notice });
     this.#position = missingFile(options.known);
   }
 
@@ -64,7 +65,11 @@ export class ServedDatabase {
   }
 
   get checkpoints(): number {
-    return this.#checkpoints + (this.#file?.checkpointer.count ?? 0);
+    return this.#checkpointer.count;
+  }
+
+  get wal(): WalStatus | null {
+    return this.#checkpointer.status;
   }
 
   /**
@@ -79,7 +84,7 @@ export class ServedDatabase {
   ): Promise<boolean> {
     if (this.#file !== null) return true;
     if (!checkFile(this.path)) return false;
-    this.#file = await DatabaseFile.open(this.#options, false, this.#patience(), owner);
+    this.#file = await DatabaseFile.open(this.#options, false, this.#patience(), this.#checkpointer, owner);
     this.#moveTo(decide(this.#file.stored));
     return true;
   }
@@ -148,7 +153,7 @@ export class ServedDatabase {
     if (batch.turn?.onlyReplay === true) return { error: givenUp(batch.turn.seq) };
     const reply = rehearse(batch, this.#terms(), this.path);
     if (!batch.mayWrite) return { reply };
-    const file = await DatabaseFile.open(this.#options, true, this.#patience(deadline));
+    const file = await DatabaseFile.open(this.#options, true, this.#patience(deadline), this.#checkpointer);
     this.#file = file;
     try {
       return await this.#executeAlone(work);
@@ -167,7 +172,7 @@ export class ServedDatabase {
     await this.file();
     const until = performance.now() + timeoutMs;
     for (;;) {
-      const { busy, log, checkpointed } = this.checkpoint('truncate');
+      const { busy, log, checkpointed } = await this.checkpoint('truncate');
       // The row and the file must both say so: with a reader in the way SQLite reports no error.
       if (!busy && log === checkpointed && walBytes(this.path) === 0) return;
       if (performance.now() >= until) throw this.#readersInTheWay(timeoutMs);
@@ -176,10 +181,10 @@ export class ServedDatabase {
   }
 
   /** One checkpoint, as asked for. Nothing to do while no file is open. */
-  checkpoint(mode: CheckpointMode): CheckpointResult {
-    if (this.#file === null) return { busy: false, log: 0, checkpointed: 0 };
+  async checkpoint(mode: CheckpointMode): Promise<CheckpointResult> {
+    await this.#checkpointer.alone();
     try {
-      return this.#file.checkpointer.run(mode);
+      return this.#checkpointer.run(mode);
     } catch (error) {
       const failure = fromSqlite(error, this.path);
       if (failure.code === 'BUSY') return { busy: true, log: 0, checkpointed: 0 };
@@ -192,11 +197,11 @@ export class ServedDatabase {
     const file = this.#file;
     if (file === null) return;
     if (!longer) {
-      file.checkpointer.quiet();
+      this.#checkpointer.quiet();
       return;
     }
     this.#forgetSessions(file);
-    file.checkpointer.settled();
+    this.#checkpointer.settled();
   }
 
   /** Those that nobody has used for long. A database that nobody writes to stays as it is. */
@@ -215,12 +220,16 @@ export class ServedDatabase {
     }
   }
 
+  /** Resolves when no thread of this process has the file open. */
+  async alone(): Promise<void> {
+    await this.#checkpointer.alone();
+  }
+
   /** Closes the file and gives up the ownership. Idempotent. */
   close(): void {
     const file = this.#file;
     if (file === null) return;
     this.#file = null;
-    this.#checkpoints += file.checkpointer.count;
     file.close();
   }
 
@@ -292,7 +301,8 @@ export class ServedDatabase {
   #moveTo(position: Position, told = position.rev): void {
     const { id, epoch } = this.#position;
     this.#position = position;
-    if (position.id !== id || position.epoch !== epoch) this.#onPosition({ ...position, rev: told });
+    if (position.id !== id || position.epoch !== epoch)
+      this.#notice({ event: 'opened', position: { ...position, rev: told } });
   }
 }
 

@@ -3,7 +3,6 @@ import type { JsonObject } from '../../protocol/frame.js';
 import type { RequestId } from '../../protocol/messages.js';
 import { flushWrites } from '../../protocol/transport/gathered-writes.js';
 import { AttachedClients } from './attached-clients.js';
-import { walBytes } from './checkpoint.js';
 import { Copies } from './copies.js';
 import type { Outcome } from './execute.js';
 import {
@@ -63,7 +62,7 @@ export class DatabaseService {
     this.#options = options;
     this.#outlet = outlet;
     this.#intake = new Intake(options.limits);
-    this.#database = new ServedDatabase(options, (position) => this.#notice({ event: 'opened', position }));
+    this.#database = new ServedDatabase(options, (notice) => this.#notice(notice));
     this.#clients = new AttachedClients(options, this.#intake.lanes, () => this.#wake());
     this.#rest = new Rest(options.idleTimeoutMs, {
       settle: () => {
@@ -349,7 +348,7 @@ export class DatabaseService {
       commits: this.#database.commits,
       checkpoints: this.#database.checkpoints,
       queueDepth: this.#intake.lanes.size + (this.#running ? 1 : 0),
-      walBytes: walBytes(this.#options.path),
+      wal: this.#database.wal,
       rev: this.#database.position.rev,
       epoch: this.#database.position.epoch,
     };

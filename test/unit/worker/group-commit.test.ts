@@ -46,6 +46,7 @@ function database(name: string): ServedDatabase {
     busyTimeoutMs: 100,
     idleTimeoutMs: 0,
     sessionTtlMs: 0,
+    walLimit: 64 * 1024 * 1024,
     limits: LIMITS,
     known: null,
   };

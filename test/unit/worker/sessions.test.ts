@@ -43,6 +43,7 @@ function database(name: string, more: Partial<WorkerOptions> = {}): ServedDataba
     busyTimeoutMs: 0,
     idleTimeoutMs: 0,
     sessionTtlMs: 0,
+    walLimit: 64 * 1024 * 1024,
     limits: LIMITS,
     known: null,
     ...more,
