@@ -275,7 +275,7 @@ function decodeTook(object: JsonObject): NonNullable<WalStatus['checkpoint_us']>
 function decodeBlocked(object: JsonObject): NonNullable<WalStatus['blocked']> {
   return {
     since_ms: integer(object, 'since_ms'),
-    by: asArray(field(object, 'by'), 'by').map(asHolder),
+    holders: asArray(field(object, 'holders'), 'holders').map(asHolder),
   };
 }
 

@@ -262,8 +262,8 @@ export interface WalStatus {
   readonly pending: number;
   /** How long the checkpoints that nobody asked for have kept batches waiting; null before the first. */
   readonly checkpoint_us: { readonly last: number; readonly longest: number } | null;
-  /** Others keep it beyond its limit; null while nobody does. `by` is empty where the system does not tell who. */
-  readonly blocked: { readonly since_ms: number; readonly by: readonly LockHolder[] } | null;
+  /** Others keep it beyond its limit; null while nobody does. `holders` is empty where the system does not tell who. */
+  readonly blocked: { readonly since_ms: number; readonly holders: readonly LockHolder[] } | null;
 }
 export interface DatabaseStatus {
   readonly db_path: string;

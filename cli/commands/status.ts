@@ -37,9 +37,23 @@ Examples:
       await out.line(
         reply.databases.length === 0 ? '  No database has been used yet.' : await table(out, reply.databases),
       );
+      for (const line of reply.databases.flatMap(blockedWal)) await out.line(line);
     });
   };
 };
+
+/** Who keeps a database's WAL beyond its limit. */
+function blockedWal({ db_path: path, wal_bytes: size, wal }: DatabaseStatus): string[] {
+  if (wal === undefined || wal.blocked === null) return [];
+  const { holders, since_ms: ms } = wal.blocked;
+  const names = holders.map(({ pid, command }) =>
+    command === undefined ? `pid ${pid}` : `pid ${pid} (${visible(command)})`,
+  );
+  const who = names.length === 0 ? 'this system does not tell which process' : names.join(', ');
+  return [
+    `  The WAL of ${visible(path)} has ${bytes(size)}, its limit is ${bytes(wal.limit)}: for ${span(ms)} a reader or writer has kept it from being emptied: ${who}.`,
+  ];
+}
 
 function overview(out: Output, reply: StatusReply): string {
   return details(out, [

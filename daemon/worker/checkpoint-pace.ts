@@ -14,17 +14,28 @@ const TELLING_FRAMES = 100;
  * in time: how long a frame takes is measured, and the number follows.
  */
 export class CheckpointPace {
+  readonly #cap: number;
   readonly #most: number;
   #msPerFrame = PLANNED_MS / MIN_FRAMES;
 
   /** @param walLimit bytes: four of these checkpoints must fit in */
   constructor(walLimit: number, frameBytes: number) {
-    this.#most = Math.max(1, Math.floor(Math.min(MAX_BYTES, walLimit / 4) / frameBytes));
+    this.#cap = Math.max(1, Math.floor(MAX_BYTES / frameBytes));
+    this.#most = Math.max(1, Math.min(this.#cap, Math.floor(walLimit / 4 / frameBytes)));
   }
 
-  /** Frames with which a checkpoint takes about as long as planned. */
+  /** Frames for which it is time. */
   get frames(): number {
-    return Math.min(this.#most, Math.max(MIN_FRAMES, Math.floor(PLANNED_MS / this.#msPerFrame)));
+    return Math.min(this.#most, this.#planned);
+  }
+
+  /** More than this cannot be done within the time that batches may wait. */
+  get tooMany(): number {
+    return 1.5 * this.#planned;
+  }
+
+  get #planned(): number {
+    return Math.min(this.#cap, Math.max(MIN_FRAMES, Math.floor(PLANNED_MS / this.#msPerFrame)));
   }
 
   /** Slower is believed at once, faster by and by. */

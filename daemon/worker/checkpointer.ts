@@ -13,9 +13,14 @@ import { WalEpisode } from './wal-episode.js';
 /** Frames not yet in the main file over which a checkpoint runs in the next quiet moment (4 MiB of 4 KiB pages). */
 const SOON_FRAMES = 1_000;
 /** Commits between two looks at the WAL's length, at most. */
-const LOOK_EVERY = 64;
-/** Milliseconds between two tries while the WAL is long and others are in the way. */
-const RETRY_MS = 100;
+const LOOK_EVERY = 8;
+/** Commits that make a look in a quiet moment worth while. */
+const QUIET_EVERY = 64;
+/** Milliseconds between two tries while others are in the way: soon at first, since most readers leave by themselves. */
+const RETRY_MS = 20;
+const LATER_RETRY_MS = 100;
+/** Milliseconds after which a checkpoint that still runs does get on: one that cannot ends at once. */
+const GETS_ON_MS = 100;
 /** The same, after a checkpoint that has failed: a full disk takes its time. */
 const FAILED_RETRY_MS = 5_000;
 /** Checkpoints of the thread, one after the other, that others' batches outrun. */
@@ -45,6 +50,8 @@ export class Checkpointer {
   #db: Database.Database | null = null;
   #wal: OpenWal | null = null;
   #commits = 0;
+  /** The last step was the copying of many frames. */
+  #copied = false;
   /** When the thread was last told to run. */
   #farAt = 0;
   /** Checkpoints of the thread after which there was more to do than before. */
@@ -83,15 +90,14 @@ export class Checkpointer {
     if (seen === undefined) return null;
     const { wal, log, checkpointed } = seen;
     const { path, walLimit, holders = walUsers } = this.#options;
-    // A checkpoint that cannot get on ends at once: this one does.
-    const works = wal.far.running && performance.now() - this.#farAt > RETRY_MS;
-    const sinceMs = works ? null : this.#episode.lasts(performance.now());
+    const getsOn = wal.far.running && performance.now() - this.#farAt > GETS_ON_MS;
+    const sinceMs = getsOn ? null : this.#episode.lasts(performance.now());
     return {
       limit: walLimit,
       frames: log,
       pending: log - checkpointed,
       checkpoint_us: wal.took,
-      blocked: sinceMs === null ? null : { since_ms: sinceMs, by: holders(path) },
+      blocked: sinceMs === null ? null : { since_ms: sinceMs, holders: holders(path) },
     };
   }
 
@@ -130,21 +136,24 @@ export class Checkpointer {
     this.#guarded((wal) => {
       const { log, checkpointed } = wal.look();
       const most = wal.pace.frames;
+      const last = this.#looked;
+      this.#looked = { commits: this.#commits, log };
       if (log - checkpointed >= most || wal.isLong(log)) {
-        this.#soon();
+        if (this.#soon()) this.#lookIn = 1;
         return;
       }
       // A few commits may bring much: how much they brought of late says when to look again.
-      const each = Math.max(1, (log - this.#looked.log) / Math.max(1, this.#commits - this.#looked.commits));
+      const each = Math.max(1, (log - last.log) / (this.#commits - last.commits));
       const left = most - (log - checkpointed);
-      this.#lookIn = Math.min(LOOK_EVERY, Math.max(1, Math.floor(left / each / 2)));
-      this.#looked = { commits: this.#commits, log };
+      // It has begun anew: nothing is known of how much they bring.
+      if (log < last.log) this.#lookIn = 1;
+      else this.#lookIn = Math.min(LOOK_EVERY, Math.max(1, Math.floor(left / each / 2)));
     });
   }
 
   /** In a moment without work. */
   quiet(): void {
-    if (!this.#pending || this.#commits - this.#quietLook < LOOK_EVERY) return;
+    if (!this.#pending || this.#commits - this.#quietLook < QUIET_EVERY) return;
     this.#quietLook = this.#commits;
     this.#guarded((wal) => {
       const { log, checkpointed } = wal.look();
@@ -165,9 +174,13 @@ export class Checkpointer {
     return result;
   }
 
-  /** When the answers of this turn have left (see gathered-writes.ts): a checkpoint must not keep them. */
-  #soon(): void {
-    if (this.#scheduled || performance.now() < this.#notBefore) return;
+  /**
+   * When the answers of this turn have left (see gathered-writes.ts): a checkpoint must not keep them.
+   * @returns whether it will
+   */
+  #soon(): boolean {
+    if (performance.now() < this.#notBefore) return false;
+    if (this.#scheduled) return true;
     this.#scheduled = true;
     setImmediate(() =>
       setImmediate(() => {
@@ -175,6 +188,7 @@ export class Checkpointer {
         this.#work();
       }),
     );
+    return true;
   }
 
   /** Somebody or something is in the way: not with every commit. */
@@ -249,14 +263,15 @@ export class Checkpointer {
       return;
     }
     // One thing at a time: batches have waited for the copying.
-    if (copied > wal.pace.frames / 4) {
+    this.#copied = !this.#copied && copied > wal.pace.tooMany / 8;
+    if (this.#copied) {
       this.#again(0);
       return;
     }
     const begins = wal.cut.begin(
       wal.db,
       size,
-      this.#commits,
+      { commits: this.#commits, checkpointed },
       (mode) => this.#run(wal, mode, checkpointed).busy,
     );
     if (!begins) {
@@ -264,12 +279,13 @@ export class Checkpointer {
       return;
     }
     this.#episode.free();
-    this.#again(RETRY_MS);
+    this.#again(LATER_RETRY_MS);
   }
 
   #blocked(wal: OpenWal, log: number): void {
-    this.#episode.blocked(wal.bytes(log), performance.now());
-    this.#later(RETRY_MS);
+    const now = performance.now();
+    this.#episode.blocked(wal.bytes(log), now);
+    this.#later((this.#episode.lasts(now) ?? 0) < 10 * LATER_RETRY_MS ? RETRY_MS : LATER_RETRY_MS);
   }
 
   #run(wal: OpenWal, mode: CheckpointMode, checkpointed: number): CheckpointResult {

@@ -61,7 +61,7 @@ export class OpenWal {
 
   /** More than one checkpoint may bring home between two batches. */
   isTooMuch(frames: number): boolean {
-    return frames > 1.5 * this.pace.frames;
+    return frames > this.pace.tooMany;
   }
 
   /** A checkpoint between two batches. */

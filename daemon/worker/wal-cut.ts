@@ -9,6 +9,13 @@ const WAIT_MS = 40;
 const WAIT_AGAIN_MS = 250;
 const WAIT_AGAIN_MAX_MS = 30_000;
 
+/** What tells whether anything changes from try to try. */
+interface Progress {
+  readonly commits: number;
+  /** Frames that are in the main file: more where a reader has made room. */
+  readonly checkpointed: number;
+}
+
 /** One checkpoint of this mode; true if it was busy. */
 type Try = (mode: 'restart' | 'truncate') => boolean;
 
@@ -20,6 +27,8 @@ export class WalCut {
   readonly #limit: number;
   #waitAt = 0;
   #waitPause = WAIT_AGAIN_MS;
+  /** How far the main file was when the writers were last held up. */
+  #checkpointed = -1;
   /** How many commits there were at the last try that found more than the one before, and when that was. */
   #commits = -1;
   #busyAt = 0;
@@ -31,10 +40,9 @@ export class WalCut {
 
   /**
    * @param size bytes of the file
-   * @param commits so far
    * @returns whether it begins anew: with the next commit, or at once and cut to nothing
    */
-  begin(db: Database.Database, size: number, commits: number, attempt: Try): boolean {
+  begin(db: Database.Database, size: number, { commits, checkpointed }: Progress, attempt: Try): boolean {
     const now = performance.now();
     if (commits !== this.#commits) {
       this.#commits = commits;
@@ -44,10 +52,13 @@ export class WalCut {
     const mode = whole ? 'truncate' : 'restart';
     // The commit that begins a WAL anew cuts the file to this (https://sqlite.org/pragma.html#pragma_journal_size_limit).
     db.pragma(`journal_size_limit = ${Math.max(this.#limit, size - CUT_BYTES)}`);
-    if (attempt(mode) && (now < this.#waitAt || this.#busyAfterWait(db, mode, attempt))) return false;
-    this.#waitAt = 0;
-    this.#waitPause = WAIT_AGAIN_MS;
-    return true;
+    if (!attempt(mode)) return true;
+    if (now < this.#waitAt) return false;
+    // Where those in the way change, holding up the writers can help; where one stays, ever less so.
+    const same = checkpointed === this.#checkpointed;
+    this.#checkpointed = checkpointed;
+    this.#waitPause = same ? Math.min(2 * this.#waitPause, WAIT_AGAIN_MAX_MS) : WAIT_AGAIN_MS;
+    return !this.#busyAfterWait(db, mode, attempt);
   }
 
   #busyAfterWait(db: Database.Database, mode: 'restart' | 'truncate', attempt: Try): boolean {
@@ -57,7 +68,6 @@ export class WalCut {
     } finally {
       db.pragma('busy_timeout = 0');
       this.#waitAt = performance.now() + this.#waitPause;
-      this.#waitPause = Math.min(2 * this.#waitPause, WAIT_AGAIN_MAX_MS);
     }
   }
 }

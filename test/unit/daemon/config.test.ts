@@ -134,6 +134,12 @@ test.each([
   expect(limits.max_result_bytes).toBeLessThanOrEqual(bytes);
 });
 
+test('the WAL may have 64 MiB, or what is said, but not less than 1 MiB', () => {
+  expect(config([]).walLimit).toBe(64 * 1024 * 1024);
+  expect(config(['--wal-limit', '1MB']).walLimit).toBe(1024 * 1024);
+  expect(refusal(['--wal-limit', '1023KB'])).toContain('--wal-limit takes a size from 1024KB');
+});
+
 test.each(['1023', '0', '1025MB', '16 MB', '16GB', '-1', '1.5MB', '', '99999999999999999999'])(
   'the size "%s" is refused, naming the option',
   (text) => {

@@ -5,11 +5,22 @@ import type { ReplyOf } from '../../../protocol/messages.js';
 import { arrived, refusal, refusesField, WRONG } from './helpers.js';
 import { changed, type Path, places, replies, replyNames } from './samples.js';
 
-const OPTIONAL = ['replayed', 'results_omitted', 'results', 'last_insert_rowid', 'columns', 'rows'];
+const OPTIONAL = [
+  'wal',
+  'command',
+  'replayed',
+  'results_omitted',
+  'results',
+  'last_insert_rowid',
+  'columns',
+  'rows',
+];
 /** What some fields take besides the type that the sample shows. */
 const ALSO: { readonly [field: string]: readonly unknown[] } = {
   worker_pid: [null],
   latency_us: [null],
+  checkpoint_us: [null],
+  blocked: [null],
   last_insert_rowid: [7, -1],
 };
 

@@ -59,6 +59,13 @@ const database: ReplyOf['Status']['databases'][number] = {
   worker_pid: 12,
   queue_depth: 0,
   wal_bytes: 4152,
+  wal: {
+    limit: 67_108_864,
+    frames: 1,
+    pending: 0,
+    checkpoint_us: { last: 900, longest: 12_000 },
+    blocked: { since_ms: 700, holders: [{ pid: 31, command: 'node report.mjs' }, { pid: 32 }] },
+  },
   counters: { batches: 5, failed: 1, commits: 3, checkpoints: 2, worker_restarts: 0 },
   latency_us: { p50: 30, p99: 90, p999: 200, max: 4000 },
   stale: false,
