@@ -112,12 +112,17 @@ test('when the reader leaves under load, the WAL is within its limit again, and 
   await expectWhole();
 });
 
-test('readers that come and go without a gap do not make it grow for ever', async () => {
-  const readers = await Promise.all([1, 2, 3, 4].map(() => Fixture.start(ground, 'restless-reader', file)));
-  const longest = await write(6_000);
-  // Of 94 MiB: on a busy machine even a short reader stays for a while.
-  expect(longest).toBeLessThan(16 * LIMIT);
-  for (const reader of readers) await reader.end();
+test('readers without a gap between them do not make it grow for ever', async () => {
+  const readers = await Fixture.start(ground, 'readers-without-a-gap', file);
+  let longest = 0;
+  await until('it has begun anew under load', async () => {
+    longest = Math.max(longest, await write(16));
+    return walBytes(file) < longest / 2;
+  });
+  longest = Math.max(longest, await write(4_000));
+  // Of 62 MiB or more: on a busy machine even a short reader may stay for a while.
+  expect(longest).toBeLessThan(8 * LIMIT);
+  await readers.end();
   await until('it is short', () => walBytes(file) <= LIMIT);
   await expectWhole();
 });
@@ -141,6 +146,8 @@ test('closing while a thread brings it home waits for that: nothing of the daemo
     const now = await wal();
     return now !== undefined && (now.blocked === null || now.blocked.holders.length === 0);
   });
+  // The worker stays as a spare then, instead of taking everything that it has open with it.
+  for (const pid of ground.spares()) process.kill(pid, 'SIGKILL');
   expect(await wire.request({ type: 'CloseDatabase', db: DB, timeout_ms: 30_000 })).toMatchObject({
     closed: true,
   });
