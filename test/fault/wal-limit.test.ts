@@ -1,6 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { parseProcLocks } from '../../daemon/worker/lock-holders.js';
 import { integrity, openers, walBytes } from '../support/database-files.js';
 import { Fixture } from '../support/fixture.js';
 import { Playground, until } from '../support/playground.js';
@@ -136,6 +137,22 @@ test('a worker killed while it brings home what a reader had left behind loses n
   await write(100);
   await until('it is short', () => walBytes(file) <= LIMIT);
   await expectWhole();
+});
+
+test('the thread that brings it home takes none of the worker’s locks with it when it leaves', async () => {
+  const reader = await Fixture.start(ground, 'hold-read-transaction', file);
+  await write(1_000);
+  await until('it is named', async () => (await wal())?.blocked?.holders[0]?.pid === reader.pid);
+  await reader.end();
+  await until('it is short', () => walBytes(file) <= LIMIT);
+  // Waits until the thread has closed the file.
+  await wire.request({ type: 'Checkpoint', db: DB });
+  const [worker] = ground.workers();
+  const { ino } = statSync(file);
+  const locks = parseProcLocks(readFileSync('/proc/locks', 'utf8')).filter(
+    ({ pid, inode }) => pid === worker && inode === String(ino),
+  );
+  expect(locks).toMatchObject([{ write: false }]);
 });
 
 test('closing while a thread brings it home waits for that: nothing of the daemon has the file open', async () => {
