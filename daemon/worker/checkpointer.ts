@@ -5,6 +5,7 @@ import { type CheckpointResult, checkpoint } from './checkpoint.js';
 import { CheckpointThread, type FarCheckpoint } from './far-checkpoint.js';
 import type { Notice } from './link.js';
 import { walUsers } from './lock-holders.js';
+import { LookPlan } from './look-plan.js';
 import { OpenWal } from './open-wal.js';
 import { isBusy } from './sqlite-errors.js';
 import { CUT_BYTES } from './wal-cut.js';
@@ -12,8 +13,6 @@ import { WalEpisode } from './wal-episode.js';
 
 /** Frames not yet in the main file over which a checkpoint runs in the next quiet moment (4 MiB of 4 KiB pages). */
 const SOON_FRAMES = 1_000;
-/** Commits between two looks at the WAL's length, at most. */
-const LOOK_EVERY = 8;
 /** Commits that make a look in a quiet moment worth while. */
 const QUIET_EVERY = 64;
 /** Milliseconds between two tries while others are in the way: soon at first, since most readers leave by themselves. */
@@ -50,6 +49,7 @@ export class Checkpointer {
   #db: Database.Database | null = null;
   #wal: OpenWal | null = null;
   #commits = 0;
+  #looks = new LookPlan();
   /** The last step was the copying of many frames. */
   #copied = false;
   /** When the thread was last told to run. */
@@ -58,9 +58,6 @@ export class Checkpointer {
   #vain = 0;
   /** The number of commits at the last look in a quiet moment. */
   #quietLook = 0;
-  /** Commits until the next look, and what the last one saw. */
-  #lookIn = 1;
-  #looked = { commits: 0, log: 0 };
   /** Commits since the last checkpoint that brought everything home. */
   #pending = false;
   #scheduled = false;
@@ -114,8 +111,7 @@ export class Checkpointer {
     void this.#wal?.far.end();
     this.#db = null;
     this.#wal = null;
-    this.#lookIn = 1;
-    this.#looked = { commits: this.#commits, log: 0 };
+    this.#looks = new LookPlan();
     this.#pending = false;
     this.#notBefore = 0;
     this.#vain = 0;
@@ -130,24 +126,12 @@ export class Checkpointer {
   committed(): void {
     this.#pending = true;
     this.#commits += 1;
-    this.#lookIn -= 1;
-    if (this.#lookIn > 0 || this.#db === null) return;
-    this.#lookIn = LOOK_EVERY;
+    if (!this.#looks.isDue()) return;
     this.#guarded((wal) => {
       const { log, checkpointed } = wal.look();
-      const most = wal.pace.frames;
-      const last = this.#looked;
-      this.#looked = { commits: this.#commits, log };
-      if (log - checkpointed >= most || wal.isLong(log)) {
-        if (this.#soon()) this.#lookIn = 1;
-        return;
-      }
-      // A few commits may bring much: how much they brought of late says when to look again.
-      const each = Math.max(1, (log - last.log) / (this.#commits - last.commits));
-      const left = most - (log - checkpointed);
-      // It has begun anew: nothing is known of how much they bring.
-      if (log < last.log) this.#lookIn = 1;
-      else this.#lookIn = Math.min(LOOK_EVERY, Math.max(1, Math.floor(left / each / 2)));
+      const left = wal.isLong(log) ? 0 : wal.pace.frames - (log - checkpointed);
+      this.#looks.saw(log, left);
+      if (left <= 0) this.#soon();
     });
   }
 
@@ -174,13 +158,9 @@ export class Checkpointer {
     return result;
   }
 
-  /**
-   * When the answers of this turn have left (see gathered-writes.ts): a checkpoint must not keep them.
-   * @returns whether it will
-   */
-  #soon(): boolean {
-    if (performance.now() < this.#notBefore) return false;
-    if (this.#scheduled) return true;
+  /** When the answers of this turn have left (see gathered-writes.ts): a checkpoint must not keep them. */
+  #soon(): void {
+    if (this.#scheduled || performance.now() < this.#notBefore) return;
     this.#scheduled = true;
     setImmediate(() =>
       setImmediate(() => {
@@ -188,7 +168,6 @@ export class Checkpointer {
         this.#work();
       }),
     );
-    return true;
   }
 
   /** Somebody or something is in the way: not with every commit. */
