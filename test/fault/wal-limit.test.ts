@@ -139,6 +139,21 @@ test('a worker killed while it brings home what a reader had left behind loses n
   await expectWhole();
 });
 
+test('a router killed meanwhile: its worker leaves, and the next daemon goes on', async () => {
+  const reader = await Fixture.start(ground, 'hold-read-transaction', file);
+  await write(3_000);
+  await reader.end();
+  await new Promise((resolve) => setTimeout(resolve, 120));
+  const workers = ground.workers();
+  for (const pid of ground.daemons()) process.kill(pid, 'SIGKILL');
+  await until('its worker has left', () => !ground.workers().some((pid) => workers.includes(pid)));
+  await ground.daemon(['--wal-limit', '4MB']);
+  wire = await ground.wire();
+  await write(100);
+  await until('it is short', () => walBytes(file) <= LIMIT);
+  await expectWhole();
+});
+
 test('the thread that brings it home takes none of the worker’s locks with it when it leaves', async () => {
   const reader = await Fixture.start(ground, 'hold-read-transaction', file);
   await write(1_000);
