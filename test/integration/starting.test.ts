@@ -216,7 +216,8 @@ test('neither daemon nor worker keeps the working directory of the client that s
   const program = Program.fixture(ground, 'writes-and-never-closes', [ground.file('a.db')], { cwd });
   await program.exited;
   const running = ground.processes();
-  expect(running.length).toBe(2);
+  // The daemon, the worker, and perhaps the next spare one already.
+  expect(running.length).toBeGreaterThanOrEqual(2);
   for (const pid of running) expect(readlinkSync(`/proc/${pid}/cwd`)).toBe('/');
   await ground.expectCleanEnd();
 });
