@@ -1,7 +1,6 @@
-import { execFile } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { CheckpointResult } from './checkpoint.js';
 
 const THREAD_MAIN = fileURLToPath(new URL('../bin/checkpoint-thread.cjs', import.meta.url));
@@ -70,7 +69,7 @@ export class CheckpointThread implements FarCheckpoint {
   }
 
   async #run(checkpointed: number): Promise<CheckpointResult> {
-    const result = await this.#ask(this.#thread ?? this.#start());
+    const result = await this.#ask(this.#thread ?? (await this.#start()));
     this.#unflushed += result.checkpointed - checkpointed;
     if (this.#unflushed > FLUSH_FRAMES) {
       this.#unflushed = 0;
@@ -101,7 +100,9 @@ export class CheckpointThread implements FarCheckpoint {
     } while (this.#thread !== null);
   }
 
-  #start(): Worker {
+  async #start(): Promise<Worker> {
+    // Loaded here: most workers never come to it, and it would be a twentieth of what an idle one keeps.
+    const { Worker } = await import('node:worker_threads');
     const workerData: ThreadData = { path: this.#path, inode: this.#inode };
     const thread = new Worker(THREAD_MAIN, { workerData });
     this.#thread = thread;
@@ -126,8 +127,9 @@ export class CheckpointThread implements FarCheckpoint {
  * do, and so would leave all of it to the one between two batches. In a process of its own, since this one would lose its
  * locks with the descriptor.
  */
-function flush(path: string): Promise<void> {
-  return new Promise((resolve) => {
+async function flush(path: string): Promise<void> {
+  const { execFile } = await import('node:child_process');
+  await new Promise<void>((resolve) => {
     // Where it fails, the next checkpoint takes longer.
     execFile(process.execPath, ['-e', FLUSH, path], () => resolve());
   });
