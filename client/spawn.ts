@@ -153,7 +153,8 @@ function holderIsDead(lockPath: string, pidPath: string): boolean {
     return false;
   } catch (error) {
     // No pid: killed between making the lock and writing it, a matter of milliseconds.
-    return codeOf(error) === 'ESRCH' || (codeOf(error) === 'ENOENT' && ageMs(lockPath) > NO_PID_MS);
+    // In the future, too: then the clock was set back since.
+    return codeOf(error) === 'ESRCH' || (codeOf(error) === 'ENOENT' && Math.abs(ageMs(lockPath)) > NO_PID_MS);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import { type Finished, finished, type Playground } from './playground.js';
+import { FIXTURES, type Finished, finished, type Playground } from './playground.js';
 
 /** A program from test/fixtures, running. It speaks in lines; the end of its input ends it. */
 export class Fixture {
@@ -18,7 +18,7 @@ export class Fixture {
 
   /** Starts it and waits until it is ready. */
   static async start(ground: Playground, name: string, ...args: string[]): Promise<Fixture> {
-    const path = fileURLToPath(new URL(`../fixtures/${name}.mjs`, import.meta.url));
+    const path = join(FIXTURES, `${name}.mjs`);
     const fixture = new Fixture(ground.start(process.execPath, [path, ...args]));
     const line = await fixture.#next();
     if (line !== 'ready')

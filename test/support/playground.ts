@@ -7,7 +7,9 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { Wire } from './wire.js';
 
+// From test/support, and from dist/soak into which the soak is bundled.
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+export const FIXTURES = join(ROOT, 'test/fixtures');
 export const DAEMON_MAIN = join(ROOT, 'dist/bin/daemon.cjs');
 export const CLI_MAIN = join(ROOT, 'dist/bin/cli.cjs');
 

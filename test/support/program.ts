@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import type { Finished, Playground } from './playground.js';
+import { join } from 'node:path';
+import { FIXTURES, type Finished, type Playground } from './playground.js';
 
 /** A fixture program that speaks in lines: it says where it is, and goes on when it is told. */
 export class Program {
@@ -23,7 +23,7 @@ export class Program {
     args: readonly string[] = [],
     options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
   ): Program {
-    const path = fileURLToPath(new URL(`../fixtures/${name}.mjs`, import.meta.url));
+    const path = join(FIXTURES, `${name}.mjs`);
     return new Program(ground.start(process.execPath, [path, ...args], options));
   }
 
