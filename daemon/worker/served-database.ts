@@ -131,13 +131,21 @@ export class ServedDatabase {
   /** Executes a batch by itself; makes the file if there is none and the batch needs it. */
   async execute(work: Work, onBegin: Begin): Promise<Outcome> {
     try {
-      const settled = await this.#execute(work, () => onBegin(0));
+      const settled = await this.#execute(work, () => onBegin(0)).catch((error) => this.#anew(work, error));
       return { ...settled, rev: this.#position.rev };
     } catch (error) {
       const failure = fromSqlite(error, this.path);
       this.#recordFailure(work.batch, failure);
       return { error: asGivenUp(work.batch, failure), rev: this.#position.rev };
     }
+  }
+
+  /** SQLite opens a file to read it where it cannot be opened to write, and never tries again: that may have passed. */
+  async #anew(work: Work, error: unknown): Promise<Settled> {
+    const failure = fromSqlite(error, this.path);
+    if (failure.code !== 'DATABASE_READONLY' || failure.outcome !== 'not_applied') throw failure;
+    this.close();
+    return await this.#execute(work, () => undefined);
   }
 
   async #execute(work: Work, onBegin: () => Promise<void> | undefined): Promise<Settled> {

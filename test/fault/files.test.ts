@@ -183,6 +183,9 @@ test.skipIf(!isRoot)('a file without write permission can be read and not writte
   });
   expect(await wire.rows('x.db', 'SELECT count(*) FROM t')).toEqual([[2000]]);
   expect(readFileSync(ground.file('x.db')).equals(before)).toBe(true);
+  // As the message says.
+  chmodSync(ground.file('x.db'), 0o666);
+  expect(await wire.exec('x.db', ['DELETE FROM t'])).toMatchObject({ status: 'ok', rows_affected: 2000 });
 });
 
 test.skipIf(!isRoot)(

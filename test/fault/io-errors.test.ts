@@ -147,6 +147,21 @@ describe.skipIf(preload.missing !== null)(
       },
     );
 
+    test.each(['main', 'wal', 'shm'] as const)(
+      'opening the %s file fails once: SQLite may take it for one that is only read, but not for long',
+      async (file) => {
+        await insert('one');
+        for (const pid of ground.workers()) process.kill(pid, 'SIGKILL');
+        await until('the worker is gone', () => ground.workers().length === 0);
+        faults.set({ on: 'open', file, with: 'EIO', times: 1 });
+        const answer = await insert('two');
+        const wanted = answer.status === 'ok' ? ['one', 'two'] : ['one'];
+        if (answer.status !== 'ok') expect(answer).toMatchObject({ outcome: 'not_applied' });
+        expect(faults.hits).toBe(1);
+        await expectWellAgain(wanted);
+      },
+    );
+
     test('replacing the file fails where the disk does: the old file is served as before', async () => {
       await insert('one');
       await ground.sqlite3(ground.file('new.db'), "CREATE TABLE t (a, b); INSERT INTO t VALUES ('new', 0)");

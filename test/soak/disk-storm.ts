@@ -22,6 +22,8 @@ const EXPECTED = new Set([
   'IO_ERROR unknown',
   'DISK_FULL not_applied',
   'DISK_FULL unknown',
+  'DATABASE_READONLY not_applied',
+  'DATABASE_READONLY unknown',
   'WORKER_CRASHED not_applied',
   'WORKER_CRASHED unknown',
   'SESSION_CONFLICT not_applied',
