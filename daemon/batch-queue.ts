@@ -1,5 +1,6 @@
 import { SkylineError } from '../protocol/errors.js';
-import type { JsonObject } from '../protocol/frame.js';
+import { decodeText, type JsonObject, parseObject } from '../protocol/frame.js';
+import type { ErrorCode } from '../protocol/messages.js';
 import { monotonicMs, type Position } from './worker/link.js';
 import { describeExit, type WorkerExit, type WorkerProcess } from './worker-process.js';
 
@@ -179,7 +180,9 @@ export class BatchQueue {
       },
       reply: (payload, rev) => {
         this.#hooks.answered(rev);
-        if (this.#settle(progress)) job.reply(payload, worker);
+        const error = progress.open ? unlearned(payload) : null;
+        if (error !== null) this.#fail(progress, error);
+        else if (this.#settle(progress)) job.reply(payload, worker);
       },
       unreadable: (error) => this.#fail(progress, error),
       lost: (exit) => this.#lose(progress, exit),
@@ -279,6 +282,36 @@ function mayGoOn({ job, open, timedOut, losses }: Progress): boolean {
 /** As if no worker had ever had it; except that one may have applied it. */
 function anew(progress: Progress): Progress {
   return Object.assign(progress, { started: false, startedAt: -1, begun: false, isRunning: () => false });
+}
+
+/** Errors of a batch that was looked up first, or that can never have been applied. */
+const LEARNED: ReadonlySet<unknown> = new Set([
+  'SQL_ERROR',
+  'STATEMENT_NOT_ALLOWED',
+  'EXPECTATION_FAILED',
+  'INVALID_REQUEST',
+  'RESULT_TOO_LARGE',
+  'SESSION_CONFLICT',
+  'TIMEOUT',
+]);
+
+/**
+ * The error of a worker that could not learn what became of a batch under the one before: it could not open the file, or not
+ * write it. Null for every other reply.
+ */
+function unlearned(payload: Buffer): SkylineError | null {
+  const {
+    status,
+    id: _id,
+    code,
+    message,
+    retryable: _retryable,
+    outcome,
+    ...details
+  } = parseObject(decodeText(payload));
+  if (status !== 'error' || outcome !== 'not_applied' || details.replayed === true || LEARNED.has(code))
+    return null;
+  return new SkylineError(code as ErrorCode, String(message), { details });
 }
 
 /** What would be an error before anything was done, after a worker may have applied it. */

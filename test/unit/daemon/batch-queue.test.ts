@@ -198,3 +198,36 @@ test('what was in hand when a worker died is executed by itself, what only waite
     ]),
   );
 });
+
+test('what a worker that cannot open the file says of a batch that the one before may have applied is no last word', async () => {
+  const replies: string[] = [];
+  const answer = async (reply: object, moved: boolean) => {
+    const one = scene(AT);
+    one.submit('batch', { session: true, reply: (payload) => replies.push(String(payload)) });
+    one.worker().started(10);
+    if (moved) one.at.file = { ...AT, rev: 11 };
+    await one.die();
+    one.worker().given[0]?.waiter.reply(Buffer.from(JSON.stringify(reply)), 11);
+    return one.failures.get('batch');
+  };
+  const failed = { status: 'error', id: 1, message: 'It failed.', retryable: false, outcome: 'not_applied' };
+  const cannotOpen = { ...failed, code: 'IO_ERROR', sqlite_code: 'SQLITE_CANTOPEN' };
+  expect(await answer(cannotOpen, true)).toMatchObject({
+    code: 'IO_ERROR',
+    outcome: 'unknown',
+    retryable: false,
+    details: { sqlite_code: 'SQLITE_CANTOPEN' },
+    message: expect.stringContaining('same session and seq'),
+  });
+  expect(replies).toEqual([]);
+  // What is sure: nothing was applied before, or the batch was looked up.
+  expect(await answer(cannotOpen, false)).toBeUndefined();
+  for (const sure of [
+    { code: 'SQL_ERROR' },
+    { code: 'IO_ERROR', replayed: true },
+    { code: 'SESSION_CONFLICT' },
+  ])
+    expect(await answer({ ...failed, ...sure }, true)).toBeUndefined();
+  expect(await answer({ status: 'ok', id: 1, rev: 11 }, true)).toBeUndefined();
+  expect(replies).toHaveLength(5);
+});
