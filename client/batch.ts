@@ -127,6 +127,28 @@ export function decodeBatch({ rev, epoch, rows_affected: rows, results }: JsonOb
   };
 }
 
+const NOTHING: ExecResult = Object.freeze({ rowsAffected: 0 });
+
+/** The result of a batch's only statement. */
+export function decodeExec(reply: JsonObject): ExecResult & { rev: number; epoch: number } {
+  const { rev, epoch, results } = decodeBatch(reply);
+  return { ...(results[0] ?? NOTHING), rev, epoch };
+}
+
+/** The same without its rows. */
+export function decodeRun(reply: JsonObject): {
+  rowsAffected: number;
+  lastInsertRowid?: number | bigint;
+  rev: number;
+  epoch: number;
+} {
+  const { rev, epoch, results } = decodeBatch(reply);
+  const { rowsAffected, lastInsertRowid } = results[0] ?? NOTHING;
+  return lastInsertRowid === undefined
+    ? { rowsAffected, rev, epoch }
+    : { rowsAffected, lastInsertRowid, rev, epoch };
+}
+
 function decodeResult(value: unknown): ExecResult {
   const { rows_affected, last_insert_rowid, columns, rows } = asObject(value, 'results');
   const rowsAffected = asInteger(rows_affected, 'rows_affected');

@@ -15,6 +15,8 @@ import {
   type BatchResult,
   type BatchStatement,
   decodeBatch,
+  decodeExec,
+  decodeRun,
   type ExecResult,
   encodeBatch,
   type Row,
@@ -48,23 +50,21 @@ export class Database {
    * Runs one statement in a transaction of its own.
    * @throws SkylineError `SQL_ERROR` with `details.sqlite_code`, and the codes of {@link batch}
    */
-  async exec(
+  exec(
     sql: string,
     params?: SqlParams,
     options: BatchOptions = {},
   ): Promise<ExecResult & { rev: number; epoch: number }> {
-    const { rev, epoch, results } = await this.batch([params === undefined ? sql : { sql, params }], options);
-    return { ...(results[0] ?? { rowsAffected: 0 }), rev, epoch };
+    return this.#submit([params === undefined ? sql : { sql, params }], options, decodeExec);
   }
 
   /** Runs one statement for its effect. */
-  async run(
+  run(
     sql: string,
     params?: SqlParams,
     options: BatchOptions = {},
   ): Promise<{ rowsAffected: number; lastInsertRowid?: number | bigint; rev: number; epoch: number }> {
-    const { columns: _columns, rows: _rows, ...done } = await this.exec(sql, params, options);
-    return done;
+    return this.#submit([params === undefined ? sql : { sql, params }], options, decodeRun);
   }
 
   /** Runs one statement on the writer and returns its rows as objects: for RETURNING, or to read behind one's own writes. */
@@ -78,9 +78,17 @@ export class Database {
    * @throws SkylineError with `code`, `outcome` and `details`; `outcome: "unknown"` only when the connection was lost
    */
   batch(statements: readonly BatchStatement[], options: BatchOptions = {}): Promise<BatchResult> {
+    return this.#submit(statements, options, decodeBatch);
+  }
+
+  /** One promise per batch, whatever is made of its reply. */
+  #submit<T>(
+    statements: readonly BatchStatement[],
+    options: BatchOptions,
+    decode: (reply: JsonObject) => T,
+  ): Promise<T> {
     try {
-      const route = this.#client.route(this.path);
-      return route.submit(encodeBatch(statements, options), decodeBatch, options);
+      return this.#client.route(this.path).submit(encodeBatch(statements, options), decode, options);
     } catch (error) {
       return Promise.reject(error);
     }
