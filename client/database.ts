@@ -97,7 +97,7 @@ export class Database {
   /**
    * Loads many rows: reads them no faster than the daemon takes them, and sends them in batches that are a transaction each.
    *
-   * The first batch that fails ends the load. One other may have been on its way and is committed then:
+   * The first batch that fails ends the load. Three others may have been on their way and are committed then:
    * `details.rows_committed` counts all rows that are, and `details.failed_rows` has the first row that is not, from 0, and
    * the first one behind the failed batch. With `outcome: "unknown"` the rows of `failed_rows` may be committed, too.
    *

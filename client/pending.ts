@@ -101,12 +101,12 @@ const LOOKED: ReadonlySet<string> = new Set([
 export function explain({ perhapsApplied, givenUp, asked }: Pending, error: unknown): unknown {
   if (!perhapsApplied || !(error instanceof SkylineError) || error.outcome !== 'not_applied') return error;
   const { code, message, details } = error;
-  // Nothing is recorded, so nothing was applied.
-  if (asked && code === 'TIMEOUT')
+  const otherFile = code === 'SESSION_CONFLICT' && details.expected !== undefined;
+  // Nothing is recorded, or later batches are: it was not applied, and never will be.
+  if (asked && (code === 'TIMEOUT' || (code === 'SESSION_CONFLICT' && !otherFile)))
     return givenUp === null
       ? error
       : new SkylineError(givenUp.code, givenUp.message, { details: givenUp.details, cause: givenUp });
-  const otherFile = code === 'SESSION_CONFLICT' && details.expected !== undefined;
   if (LOOKED.has(code) || details.replayed === true || (code === 'SESSION_CONFLICT' && !otherFile))
     return error;
   return new SkylineError(code, `${message} Whether it was applied when it was sent before is unknown.`, {

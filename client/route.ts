@@ -262,7 +262,9 @@ export class Route implements Sender {
         return !pending.perhapsApplied;
       case 'WORKER_CRASHED':
       case 'TIMEOUT':
-        if (pending.asked || !this.#hooks.exactlyOnce) return false;
+        if (!this.#hooks.exactlyOnce) return false;
+        // Asked, it was not run: whatever those workers died of, the next one may tell. A TIMEOUT is the answer then.
+        if (pending.asked) return error.code === 'WORKER_CRASHED';
         if (error.outcome !== 'unknown' && !pending.perhapsApplied) return false;
         pending.perhapsApplied = true;
         pending.givenUp = error;

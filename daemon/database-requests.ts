@@ -85,7 +85,7 @@ export class DatabaseRequests {
       (database.known === null || database.worker?.state !== 'serving' || database.attached || asker.busy);
     const position = ask
       ? ((await database.order({ op: 'position' }, asker.lane)) as unknown as Position)
-      : database.known;
+      : ((await this.#whilePreparing(database)) ?? database.known);
     return {
       version: VERSION,
       db_path: database.path,
@@ -94,6 +94,17 @@ export class DatabaseRequests {
       rev: position?.rev ?? 0,
       epoch: position?.epoch ?? 1,
     };
+  }
+
+  /** Attached clients may have been answered with more than the router has heard of. */
+  async #whilePreparing({ state, worker, attached }: RoutedDatabase): Promise<Position | null> {
+    if (state !== 'preparing' || worker?.state !== 'serving' || !attached) return null;
+    try {
+      return (await worker.order({ op: 'stats' })) as unknown as Position;
+    } catch {
+      // It has ended: what it had committed is told by the next one.
+      return null;
+    }
   }
 
   async #attach(database: RoutedDatabase, asker: Asker): Promise<object> {

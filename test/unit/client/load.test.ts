@@ -121,7 +121,7 @@ describe('batches', () => {
   test('the rows are read no faster than batches are answered', async () => {
     const taker = new Taker(() => undefined);
     const { state, rows } = counted(1_000);
-    const loading = load(taker, INSERT, rows, { batchRows: 10 });
+    const loading = load(taker, INSERT, rows, { batchRows: 10, inFlight: 2 });
     const turns = async () => {
       for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
     };
@@ -212,7 +212,9 @@ describe('the end', () => {
     const abort = new AbortController();
     const taker = new Taker(() => undefined);
     const { state, rows } = counted(100);
-    const loading = failureOf(load(taker, INSERT, rows, { batchRows: 10, signal: abort.signal }));
+    const loading = failureOf(
+      load(taker, INSERT, rows, { batchRows: 10, inFlight: 2, signal: abort.signal }),
+    );
     await new Promise(setImmediate);
     abort.abort(new Error('enough'));
     taker.settle(0, DONE);
