@@ -1,8 +1,8 @@
 import { SkylineError } from '../protocol/errors.js';
-import { decodeText, type JsonObject, parseObject } from '../protocol/frame.js';
-import type { ErrorCode } from '../protocol/messages.js';
+import type { JsonObject } from '../protocol/frame.js';
+import { asOpen, lossError, unlearned } from './lost-batch.js';
 import { monotonicMs, type Position } from './worker/link.js';
-import { describeExit, type WorkerExit, type WorkerProcess } from './worker-process.js';
+import type { WorkerExit, WorkerProcess } from './worker-process.js';
 
 /** A client's batch on its way. It is answered through `reply` or `fail`, once. */
 export interface Job {
@@ -282,63 +282,4 @@ function mayGoOn({ job, open, timedOut, losses }: Progress): boolean {
 /** As if no worker had ever had it; except that one may have applied it. */
 function anew(progress: Progress): Progress {
   return Object.assign(progress, { started: false, startedAt: -1, begun: false, isRunning: () => false });
-}
-
-/** Errors of a batch that was looked up first, or that can never have been applied. */
-const LEARNED: ReadonlySet<unknown> = new Set([
-  'SQL_ERROR',
-  'STATEMENT_NOT_ALLOWED',
-  'EXPECTATION_FAILED',
-  'INVALID_REQUEST',
-  'RESULT_TOO_LARGE',
-  'SESSION_CONFLICT',
-  'TIMEOUT',
-]);
-
-/**
- * The error of a worker that could not learn what became of a batch under the one before: it could not open the file, or not
- * write it. Null for every other reply.
- */
-function unlearned(payload: Buffer): SkylineError | null {
-  const {
-    status,
-    id: _id,
-    code,
-    message,
-    retryable: _retryable,
-    outcome,
-    ...details
-  } = parseObject(decodeText(payload));
-  if (status !== 'error' || outcome !== 'not_applied' || details.replayed === true || LEARNED.has(code))
-    return null;
-  return new SkylineError(code as ErrorCode, String(message), { details });
-}
-
-/** What would be an error before anything was done, after a worker may have applied it. */
-function asOpen(error: SkylineError): SkylineError {
-  if (error.outcome !== 'not_applied') return error;
-  return new SkylineError(
-    error.code,
-    `${error.message} A worker that died before may have applied the batch: send it again with the same session and seq to learn that.`,
-    { outcome: 'unknown', details: error.details, cause: error },
-  );
-}
-
-function lossError(progress: Progress, exit: WorkerExit, lastWords: string): SkylineError {
-  const outcome = progress.open ? 'unknown' : 'not_applied';
-  const applied = progress.open
-    ? 'it may have been applied: look before you send it again'
-    : 'nothing of it was applied';
-  if (progress.timedOut) {
-    return new SkylineError('TIMEOUT', `The batch ran past its timeout_ms and was stopped; ${applied}.`, {
-      outcome,
-    });
-  }
-  const times = progress.losses > 1 ? `, as ${progress.losses - 1} before it,` : '';
-  const words = lastWords.trim() === '' ? '' : ` Its last words: ${lastWords.trim()}`;
-  return new SkylineError(
-    'WORKER_CRASHED',
-    `The database's worker ${describeExit(exit)}${times} while it had this batch; ${applied}.${words}`,
-    { outcome },
-  );
 }
