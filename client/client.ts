@@ -7,7 +7,7 @@ import { type HelloReply, type PingReply, PROTOCOL_VERSION, type StatusReply } f
 import { VERSION } from '../protocol/transport/this-package.js';
 import { Connection, connectionLost, type RequestOptions, type Unnumbered } from './connection.js';
 import { Database } from './database.js';
-import { warnOfOldDaemon } from './old-daemon.js';
+import { handOff, mayHandOff, warnOfOldDaemon } from './hand-off.js';
 import { type CheckedOptions, type ConnectOptions, checkOptions } from './options.js';
 import { reachDaemon, tryConnect } from './reach.js';
 import { Route } from './route.js';
@@ -150,6 +150,7 @@ export class Client {
 
   async #open(): Promise<Connection> {
     const until = performance.now() + this.#options.startTimeoutMs;
+    let handedOff = false;
     for (;;) {
       const connection = new Connection(await reachDaemon(this.#options));
       try {
@@ -159,7 +160,12 @@ export class Client {
         const timeoutMs = Math.max(1, Math.ceil(until - performance.now()));
         this.#hello = decodeReply('Hello', await connection.request(hello, { timeoutMs }));
         if (this.#closed) throw closedClient();
-        warnOfOldDaemon(this.#hello, VERSION);
+        if (!handedOff && mayHandOff(this.#hello, this.#options) && performance.now() < until) {
+          handedOff = await handOff(this.#options, until - performance.now());
+          connection.close();
+          continue;
+        }
+        warnOfOldDaemon(this.#hello);
         connection.maxFrame = this.#hello.limits.max_frame;
         this.#connection = connection;
         connection.onClose(() => {

@@ -19,6 +19,11 @@ export interface ConnectOptions {
    * again by itself, and is applied once. Default true.
    */
   readonly exactlyOnce?: boolean;
+  /**
+   * Whether a daemon older than this client is asked to leave, so that this client's own takes its place: `auto` where a
+   * client had started it. Nothing that was accepted is lost. Default: `SKYLINEDB_HAND_OFF`, else `auto`.
+   */
+  readonly handOff?: 'auto' | 'never';
   /** The application's name, for the daemon's log. */
   readonly name?: string;
 }
@@ -31,6 +36,7 @@ export interface CheckedOptions {
   readonly daemonArgs: readonly string[];
   readonly direct: boolean;
   readonly exactlyOnce: boolean;
+  readonly handOff: 'auto' | 'never';
   readonly name: string;
 }
 
@@ -41,10 +47,13 @@ export interface CheckedOptions {
 export function checkOptions(options: ConnectOptions): CheckedOptions {
   const { socket, autoStart = true, startTimeoutMs = 10_000, daemonArgs = [], name = 'skylinedb' } = options;
   const { direct = true, exactlyOnce = true } = options;
+  const { handOff = process.env.SKYLINEDB_HAND_OFF || 'auto' } = options;
   if (socket !== undefined && (typeof socket !== 'string' || socket === '')) throw wrong('socket', 'a path');
   if (typeof autoStart !== 'boolean') throw wrong('autoStart', 'true or false');
   if (typeof direct !== 'boolean') throw wrong('direct', 'true or false');
   if (typeof exactlyOnce !== 'boolean') throw wrong('exactlyOnce', 'true or false');
+  if (handOff !== 'auto' && handOff !== 'never')
+    throw wrong('handOff', '"auto" or "never", and so must SKYLINEDB_HAND_OFF');
   if (!Number.isFinite(startTimeoutMs) || startTimeoutMs < 0)
     throw wrong('startTimeoutMs', 'a number of milliseconds');
   if (!Array.isArray(daemonArgs) || daemonArgs.some((arg) => typeof arg !== 'string'))
@@ -57,6 +66,7 @@ export function checkOptions(options: ConnectOptions): CheckedOptions {
     daemonArgs: Object.freeze([...daemonArgs]),
     direct,
     exactlyOnce,
+    handOff,
     name,
   });
 }

@@ -26,10 +26,15 @@ const MAX_LAST_WORDS = 4_000;
 
 /**
  * Starts the daemon and waits until it is ready.
+ * @param further arguments for it
  * @returns null when it is, or why another daemon is there already
  * @throws SkylineError `NO_DAEMON` with the daemon's own reason
  */
-export async function startDaemon(options: CheckedOptions, timeoutMs: number): Promise<string | null> {
+export async function startDaemon(
+  options: CheckedOptions,
+  timeoutMs: number,
+  further: readonly string[] = [],
+): Promise<string | null> {
   const around = surroundings();
   const { NODE_OPTIONS: _options, ...env } = process.env;
   const args = [
@@ -38,6 +43,7 @@ export async function startDaemon(options: CheckedOptions, timeoutMs: number): P
     options.endpoint,
     '--ready-fd',
     '3',
+    ...further,
     ...options.daemonArgs,
     userDataFolder(around),
   ];

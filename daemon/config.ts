@@ -27,6 +27,8 @@ export interface Config {
   readonly durability: 'normal' | 'full';
   readonly limits: Limits;
   readonly logLevel: LogLevel;
+  /** Whether an older daemon at the endpoint is asked to leave. */
+  readonly handOff: boolean;
   /** Descriptor on which whoever started the daemon waits for its first line; null for none. */
   readonly readyFd: number | null;
 }
@@ -56,6 +58,7 @@ Options:
   --spare-workers N           processes started ahead for databases to come (default: 1; 0: none)
   --max-frame SIZE            largest message in bytes, or with KB, MB (default: 16MB)
   --log-level LEVEL           ${LOG_LEVELS.join(', ')} (default: info)
+  --hand-off                  ask an older daemon that runs to leave, and take its place
   --ready-fd N                say on descriptor N, in one line of JSON, that the daemon is ready or why it is not
   --version, --help
 
@@ -96,6 +99,7 @@ export function parseConfig(argv: readonly string[], around: Surroundings, cwd: 
       max_session_result_bytes: 64 * 1024,
     }),
     logLevel: word('--log-level', values['log-level'], LOG_LEVELS, 'info'),
+    handOff: values['hand-off'] ?? false,
     readyFd: values['ready-fd'] === undefined ? null : whole('--ready-fd', values['ready-fd'], 3, 1, 1024),
   });
 }
@@ -118,6 +122,7 @@ function parse(argv: readonly string[]) {
         'spare-workers': { type: 'string' },
         'max-frame': { type: 'string' },
         'log-level': { type: 'string' },
+        'hand-off': { type: 'boolean' },
         'ready-fd': { type: 'string' },
       },
     });

@@ -2,10 +2,13 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isPipe } from '../protocol/endpoint.js';
 import { codeOf, messageOf, SkylineError } from '../protocol/errors.js';
+import type { ShutdownRequest } from '../protocol/messages.js';
 import { connect, type Listener, serve } from '../protocol/transport/node-ipc.js';
 import { ensureSocketFolder } from '../protocol/transport/socket-folder.js';
+import { isOlder, VERSION } from '../protocol/version.js';
 import type { Config } from './config.js';
 import { Databases } from './databases.js';
+import { AlreadyRunningError, takeOver } from './hand-off.js';
 import type { Logger } from './log.js';
 import { Maintenance } from './maintenance.js';
 import { MaintenanceRecords } from './maintenance-records.js';
@@ -21,6 +24,8 @@ type DaemonState = 'starting' | 'serving' | 'draining' | 'stopped';
 
 /** Milliseconds that a client may take to read its last answers when the daemon leaves. */
 const GOODBYE_MS = 2_000;
+/** Milliseconds after a hand-off that came at the wrong moment until the next one is welcome. */
+const HAND_OFF_AGAIN_MS = 60_000;
 
 /** One daemon: its endpoint, its lock, its router. */
 export class Daemon {
@@ -38,6 +43,8 @@ export class Daemon {
   #listener: Listener | null = null;
   #draining: Promise<void> | null = null;
   #idleTimer: NodeJS.Timeout | undefined;
+  /** When a newer client may ask for the hand-off, on performance.now()'s clock. */
+  #handOffAt = 0;
 
   /** @param onStopped when nothing is left to do: the process may exit */
   constructor(config: Config, spares: SpareWorkers<WorkerChild>, log: Logger, onStopped: () => void) {
@@ -50,7 +57,8 @@ export class Daemon {
     this.#databases = new Databases({ config, pool: this.#pool, spares, records: this.#records, log });
     this.#maintenance = new Maintenance(this.#records, log);
     this.#router = new Router(config, this.#databases, this.#maintenance, log, {
-      shutdown: (reason) => this.shutdown(reason),
+      shutdown: (request) => this.#asked(request),
+      handOff: () => this.#mayHandOff,
       activity: () => this.#watchIdle(),
     });
   }
@@ -64,7 +72,8 @@ export class Daemon {
     ensureSocketFolder(endpoint, process.getuid?.() ?? -1);
     mkdirSync(this.#config.stateDir, { recursive: true, mode: 0o700 });
     mkdirSync(this.#config.dataDir, { recursive: true, mode: 0o700 });
-    this.#lock = takeLock(endpoint, this.#config.stateDir);
+    const take = () => takeLock(endpoint, this.#config.stateDir);
+    this.#lock = this.#config.handOff ? await takeOver(endpoint, take) : take();
     try {
       await removeDeadSocket(endpoint);
       removeWorkerSockets(endpoint);
@@ -80,6 +89,58 @@ export class Daemon {
       if (record.state !== 'closed') void this.#maintenance.recover(record, this.#databases.at(record.db));
     }
     this.#watchIdle();
+  }
+
+  /**
+   * A client has asked the daemon to leave.
+   * @throws SkylineError when what it makes a condition does not hold
+   */
+  async #asked({ if_older_than: version, timeout_ms: timeoutMs }: ShutdownRequest): Promise<void> {
+    // Looked at here, and not by whoever asks: the daemon that it means may have been followed by a newer one already.
+    if (version !== undefined && !isOlder(VERSION, version))
+      throw new SkylineError(
+        'EXPECTATION_FAILED',
+        `This daemon is skylinedb ${VERSION}, which is not older than ${version}: it stays.`,
+      );
+    if (timeoutMs !== undefined && !(await this.#becomesQuiet(timeoutMs)))
+      throw new SkylineError(
+        'TIMEOUT',
+        `The daemon could not finish within ${timeoutMs} ms what it is at, and goes on. Ask again later.`,
+      );
+    await this.shutdown(
+      version === undefined ? 'a client asked for it' : `a daemon of version ${version} follows`,
+    );
+  }
+
+  /** Whether a newer client may ask it to leave: not where somebody started it by hand, who would wonder where it is. */
+  get #mayHandOff(): boolean {
+    return this.#config.readyFd !== null && performance.now() >= this.#handOffAt;
+  }
+
+  /**
+   * Refuses requests until everything that was accepted is finished.
+   * @returns false when that takes longer: then requests are taken again
+   */
+  async #becomesQuiet(timeoutMs: number): Promise<boolean> {
+    const late = AbortSignal.timeout(timeoutMs);
+    this.#router.refusing = true;
+    const quiet = await Promise.race([this.#quiet(late), aborted(late)]);
+    if (quiet || this.#state !== 'serving') return true;
+    // Each try keeps everybody waiting: the next one is not to come at once.
+    this.#handOffAt = performance.now() + HAND_OFF_AGAIN_MS;
+    this.#router.refusing = false;
+    return false;
+  }
+
+  /** Attached clients are heard of by their workers alone: one that answers is not in a long statement of theirs. */
+  async #quiet(late: AbortSignal): Promise<boolean> {
+    const databases = this.#databases.all();
+    while (!databases.every((database) => database.idle)) {
+      if (late.aborted) return false;
+      await Promise.all(databases.map((database) => database.finish(late)));
+    }
+    await Promise.allSettled(databases.map(({ worker }) => worker?.order({ op: 'stats' })));
+    return true;
   }
 
   /** Finishes what was accepted, closes everything and leaves. Resolves when only the goodbyes are left. */
@@ -98,7 +159,7 @@ export class Daemon {
     this.#state = 'draining';
     clearTimeout(this.#idleTimer);
     this.#log.info({ reason }, 'shutting down');
-    this.#router.refuse();
+    this.#router.refusing = true;
     this.#spares.close();
     const databases = this.#databases.all();
     // Each worker is told to close behind what it has; a worker that starts meanwhile is waited for.
@@ -127,13 +188,6 @@ export class Daemon {
     clearTimeout(this.#idleTimer);
     if (this.#router.connections > 0 || this.#pool.size > 0) return;
     this.#idleTimer = setTimeout(() => void this.shutdown('idle'), this.#config.idleTimeoutMs);
-  }
-}
-
-/** Somebody else's daemon has the endpoint: whoever started this one can use that. */
-export class AlreadyRunningError extends SkylineError {
-  constructor(message: string) {
-    super('NO_DAEMON', message);
   }
 }
 
@@ -185,6 +239,13 @@ function startFailure(endpoint: string, error: unknown): SkylineError {
     `The daemon cannot listen at ${endpoint} in ${dirname(endpoint)}: ${messageOf(error)}. Choose another place with --socket.`,
     { cause: error },
   );
+}
+
+/** Resolves with false when the signal says so. */
+function aborted(signal: AbortSignal): Promise<false> {
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(false), { once: true });
+  });
 }
 
 async function until(condition: () => boolean): Promise<void> {

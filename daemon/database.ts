@@ -139,9 +139,12 @@ export class RoutedDatabase implements PoolMember {
     return this.#queue.order((worker) => worker.order(order, lane, onEvent), this.#worker);
   }
 
-  /** Resolves when nothing is in hand any more. */
-  async finish(): Promise<void> {
-    while (!this.idle) {
+  /**
+   * Resolves when nothing is in hand any more.
+   * @param givenUp ends the wait
+   */
+  async finish(givenUp?: AbortSignal): Promise<void> {
+    while (!this.idle && givenUp?.aborted !== true) {
       // An order goes behind everything, and behind it the worker no longer waits for clients that do not read.
       if (this.depth > 0 && this.#worker?.state === 'serving')
         await this.#worker.order({ op: 'position' }).catch(() => undefined);

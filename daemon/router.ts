@@ -7,6 +7,7 @@ import {
   type HelloRequest,
   PROTOCOL_VERSION,
   type RoutedRequest,
+  type ShutdownRequest,
 } from '../protocol/messages.js';
 import type { ByteStream } from '../protocol/transport/node-ipc.js';
 import { VERSION } from '../protocol/transport/this-package.js';
@@ -33,8 +34,13 @@ const CHANGES_STATE: ReadonlySet<string> = new Set([
 
 /** What the router cannot do by itself. */
 export interface RouterHooks {
-  /** Finish what was accepted, close everything; the promise resolves before the process exits. */
-  shutdown(reason: string): Promise<void>;
+  /**
+   * Finish what was accepted, close everything; the promise resolves before the process exits.
+   * @throws SkylineError when the request's conditions do not hold: the daemon goes on
+   */
+  shutdown(request: ShutdownRequest): Promise<void>;
+  /** Whether a newer client may ask for it now. */
+  handOff(): boolean;
   /** Clients came or went. */
   activity(): void;
 }
@@ -95,9 +101,9 @@ export class Router {
     this.#hooks.activity();
   }
 
-  /** From now on requests are refused; those accepted before are finished. */
-  refuse(): void {
-    this.#refusing = true;
+  /** While it is set, requests are refused; those accepted before are finished. */
+  set refusing(refusing: boolean) {
+    this.#refusing = refusing;
   }
 
   /** Ends all connections, each when its answers have left. */
@@ -150,13 +156,16 @@ export class Router {
             version: VERSION,
             pid: process.pid,
             limits: this.#config.limits,
+            hand_off: this.#hooks.handOff(),
           }),
         );
         return;
       case 'Shutdown':
-        void this.#hooks
-          .shutdown('a client asked for it')
-          .then(() => connection.answerJson(slot, this.#reply(slot, {})));
+        this.#settle(
+          connection,
+          slot,
+          this.#hooks.shutdown(request).then(() => ({})),
+        );
         return;
       case 'Status':
         this.#settle(connection, slot, this.#status(request.db));

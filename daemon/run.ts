@@ -1,7 +1,8 @@
 import { closeSync, writeSync } from 'node:fs';
 import { messageOf, SkylineError } from '../protocol/errors.js';
 import type { Config } from './config.js';
-import { AlreadyRunningError, Daemon } from './daemon.js';
+import { Daemon } from './daemon.js';
+import { AlreadyRunningError } from './hand-off.js';
 import { openLog } from './log.js';
 import type { SpareWorkers } from './spare-workers.js';
 import type { WorkerChild } from './worker-child.js';

@@ -127,6 +127,7 @@ const decoders: ReplyDecoders = {
         max_in_flight: integer(limits, 'max_in_flight'),
         max_session_result_bytes: integer(limits, 'max_session_result_bytes'),
       },
+      ...optional(object, 'hand_off', asBoolean),
     };
   },
   Ping: (object): PingReply => ({

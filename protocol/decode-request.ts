@@ -82,7 +82,10 @@ const decoders: Decoders = {
   }),
   Attach: decodeDb,
   Status: decodeDb,
-  Shutdown: () => ({}),
+  Shutdown: (object) => ({
+    ...optional(object, 'if_older_than', asVersion),
+    ...optional(object, 'timeout_ms', asTimeout),
+  }),
 };
 
 /**
@@ -107,6 +110,13 @@ export function decodeRequest(object: JsonObject): RoutedRequest {
 
 function decodeDb(object: JsonObject): { db?: string } {
   return optional(object, 'db', asString);
+}
+
+/** A version as package.json has it: three numbers, perhaps with a pre-release behind a hyphen. */
+function asVersion(value: unknown, where: string): string {
+  if (typeof value !== 'string' || value.length > MAX_ID_LENGTH || !/^\d+\.\d+\.\d+(-.*)?$/.test(value))
+    throw unexpected(where, 'a version such as "1.2.3"', value);
+  return value;
 }
 
 /** Milliseconds, at most a day: setTimeout cuts anything over 2^31−1 to 1 ms. */

@@ -135,6 +135,10 @@ export interface StatusRequest extends DatabaseRequest {
 }
 export interface ShutdownRequest extends RequestBase {
   readonly type: 'Shutdown';
+  /** Hand-off: refused unless the daemon's version is older than this one. */
+  readonly if_older_than?: string;
+  /** Milliseconds for what was accepted to be finished; after them the daemon goes on as if it had not been asked. */
+  readonly timeout_ms?: number;
 }
 
 export type Request =
@@ -181,6 +185,8 @@ export interface HelloReply extends ReplyBase {
   readonly version: string;
   readonly pid: number;
   readonly limits: Limits;
+  /** Whether a newer client may ask it to leave now. Older daemons do not say, and mean no. */
+  readonly hand_off?: boolean;
 }
 export interface PingReply extends ReplyBase {
   readonly version: string;

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { isOlder } from '../../client/old-daemon.js';
+import { isOlder } from '../../protocol/version.js';
 import { Playground } from '../support/playground.js';
 import { Wire } from '../support/wire.js';
 

@@ -17,6 +17,7 @@ const REFUSED: { readonly [name: string]: readonly unknown[] } = {
   protocol: WRONG.integer,
   client: WRONG.object,
   timeout_ms: WRONG.integer,
+  if_older_than: [...WRONG.string, '', '1', '1.2', 'v1.2.3', '1.2.3.4', 'newest'],
   session: WRONG.string,
   allow_missing: WRONG.boolean,
   from: WRONG.string,

@@ -24,7 +24,7 @@ export const requests: { readonly [Type in RequestType]: { readonly [name: strin
   Checkpoint: { db: 'x.db', mode: 'truncate' },
   Attach: { db: 'x.db' },
   Status: { db: 'x.db' },
-  Shutdown: {},
+  Shutdown: { if_older_than: '1.2.3-rc.1', timeout_ms: 2000 },
 };
 export const requestTypes = Object.keys(requests) as RequestType[];
 
