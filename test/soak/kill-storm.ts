@@ -74,7 +74,7 @@ export async function killStorm({ ground, random, seconds }: StormSetting): Prom
 }
 
 /** Kills and kills, in all the ways there are, until the time is over. */
-async function killAllAlong(
+export async function killAllAlong(
   ground: Playground,
   random: Random,
   end: number,

@@ -2,6 +2,7 @@ import { Playground } from '../support/playground.js';
 import { Random } from '../support/random.js';
 import { diskStorm } from './disk-storm.js';
 import { frameStorm } from './frame-storm.js';
+import { historyStorm } from './history-storm.js';
 import { killStorm } from './kill-storm.js';
 import { maintenanceStorm } from './maintenance-storm.js';
 import { readOptions } from './options.js';
@@ -14,6 +15,7 @@ import type { Storm } from './storm.js';
  */
 const STORMS: { readonly [name: string]: Storm } = {
   kill: killStorm,
+  history: historyStorm,
   maintenance: maintenanceStorm,
   disk: diskStorm,
   frames: frameStorm,
