@@ -8,6 +8,7 @@ interface Line {
   readonly begun?: number;
   readonly ended?: number;
   readonly steps?: readonly Step[];
+  readonly epoch?: number;
   readonly rev?: number;
   readonly code?: string;
   readonly outcome?: string;
@@ -42,6 +43,8 @@ export function readHistories(files: readonly string[]): Recorded {
       } else {
         begun.delete(line.n);
         if (line.code !== undefined) violations.push(`${file}/${line.n}: ${line.code}`);
+        if ((line.epoch ?? 1) !== 1)
+          violations.push(`${file}/${line.n}: epoch ${line.epoch}, and nobody has replaced the file`);
         operations.push(operation(asked, line.ended, line.steps ?? [], line.rev));
       }
     }
