@@ -20,13 +20,16 @@ const PROGRAMS = {
 };
 
 /**
- * Parts of Node that packages load for what is never asked of them here, and that take as long to load as the packages:
- * TLS and UDP sockets, commands that are programs of their own.
+ * Parts of Node, and packages, that packages load for what is never asked of them here, and that take as long to load as the packages:
+ * TLS and UDP sockets, commands that are programs of their own; sending metrics somewhere, figures of the process itself.
  */
 const UNUSED = new Map([
   ['tls', /node_modules\/node-ipc\//],
   ['dgram', /node_modules\/node-ipc\//],
   ['node:child_process', /node_modules\/commander\//],
+  ['https', /node_modules\/prom-client\//],
+  ['zlib', /node_modules\/prom-client\//],
+  ['@opentelemetry/api', /node_modules\/prom-client\//],
 ]);
 
 const withoutUnused = {

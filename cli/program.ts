@@ -61,6 +61,10 @@ const COMMANDS: { readonly [name: string]: CommandEntry } = {
     summary: 'figures of the daemon and its databases',
     load: () => import('./commands/status.js'),
   },
+  metrics: {
+    summary: "the daemon's figures for Prometheus",
+    load: () => import('./commands/metrics.js'),
+  },
   shutdown: {
     summary: 'end the daemon once everything it accepted is finished',
     load: () => import('./commands/shutdown.js'),
@@ -75,7 +79,8 @@ const AFTER_HELP = `
 Exit codes:
   0 done, 1 the database refused, 2 wrong usage, 3 no daemon, 4 closed for maintenance
 
-Commands that act on a database start the daemon if none runs; ping, query, status, shutdown and endpoint do not.
+Commands that act on a database start the daemon if none runs; ping, query, status, metrics, shutdown
+and endpoint do not.
 
 Examples:
   skylinedb-cli exec --db stars.db "CREATE TABLE stars (id INTEGER PRIMARY KEY, name TEXT)"

@@ -87,9 +87,25 @@ export class Client {
   }
 
   /** Figures of the daemon and of every database it knows, or of one. */
-  async status(file?: string, options: RequestOptions = {}): Promise<StatusReply> {
-    const db = file === undefined ? {} : { db: resolve(file) };
-    return decodeReply('Status', await this.request({ type: 'Status', ...db }, options));
+  async status(
+    file?: string,
+    options: RequestOptions & { readonly buckets?: boolean } = {},
+  ): Promise<StatusReply> {
+    const { buckets, ...rest } = options;
+    const message = {
+      type: 'Status' as const,
+      ...(file === undefined ? {} : { db: resolve(file) }),
+      ...(buckets === undefined ? {} : { buckets }),
+    };
+    return decodeReply('Status', await this.request(message, rest));
+  }
+
+  /**
+   * The daemon's figures as text that Prometheus reads
+   * (https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format).
+   */
+  async metrics(options: RequestOptions = {}): Promise<string> {
+    return decodeReply('Metrics', await this.request({ type: 'Metrics' }, options)).text;
   }
 
   /** Ends the daemon once everything that it has accepted is finished. This client starts a new one with its next request. */

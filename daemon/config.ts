@@ -24,6 +24,10 @@ export interface Config {
   readonly sessionTtlMs: number;
   /** Workers forked ahead, for databases that nobody has asked for yet. */
   readonly spareWorkers: number;
+  /** Where metrics are served on 127.0.0.1: 0 for any port that is free, null for nowhere. */
+  readonly metricsPort: number | null;
+  /** Databases with metrics of their own; the others' are summed. */
+  readonly metricsDatabases: number;
   readonly durability: 'normal' | 'full';
   readonly limits: Limits;
   readonly logLevel: LogLevel;
@@ -56,6 +60,10 @@ Options:
                               (default: 64MB)
   --max-workers N             databases open at once (default: 64)
   --spare-workers N           processes started ahead for databases to come (default: 1; 0: none)
+  --metrics-port PORT         serve metrics for Prometheus at http://127.0.0.1:PORT/metrics, to every user of this
+                              machine; 0: any free port, which Status tells (default: not at all)
+  --metrics-databases N       databases with metrics of their own, the busiest ones; the others are summed
+                              (default: 20)
   --max-frame SIZE            largest message in bytes, or with KB, MB (default: 16MB)
   --log-level LEVEL           ${LOG_LEVELS.join(', ')} (default: info)
   --hand-off                  ask an older daemon that runs to leave, and take its place
@@ -86,6 +94,11 @@ export function parseConfig(argv: readonly string[], around: Surroundings, cwd: 
     sessionTtlMs: duration('--session-ttl', values['session-ttl'], 7 * DAY_MS, MAX_AGE_MS),
     maxWorkers: whole('--max-workers', values['max-workers'], 64, 1, 4096),
     spareWorkers: whole('--spare-workers', values['spare-workers'], 1, 0, 64),
+    metricsPort:
+      values['metrics-port'] === undefined
+        ? null
+        : whole('--metrics-port', values['metrics-port'], 0, 0, 65_535),
+    metricsDatabases: whole('--metrics-databases', values['metrics-databases'], 20, 0, 1000),
     durability: word('--durability', values.durability, ['normal', 'full'], 'normal'),
     limits: Object.freeze({
       max_frame: maxFrame,
@@ -120,6 +133,8 @@ function parse(argv: readonly string[]) {
         'wal-limit': { type: 'string' },
         'max-workers': { type: 'string' },
         'spare-workers': { type: 'string' },
+        'metrics-port': { type: 'string' },
+        'metrics-databases': { type: 'string' },
         'max-frame': { type: 'string' },
         'log-level': { type: 'string' },
         'hand-off': { type: 'boolean' },

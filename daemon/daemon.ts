@@ -7,11 +7,13 @@ import { connect, type Listener, serve } from '../protocol/transport/node-ipc.js
 import { ensureSocketFolder } from '../protocol/transport/socket-folder.js';
 import { isOlder, VERSION } from '../protocol/version.js';
 import type { Config } from './config.js';
+import { DaemonFigures } from './daemon-figures.js';
 import { Databases } from './databases.js';
 import { AlreadyRunningError, takeOver } from './hand-off.js';
 import type { Logger } from './log.js';
 import { Maintenance } from './maintenance.js';
 import { MaintenanceRecords } from './maintenance-records.js';
+import type { MetricsServer } from './metrics/server.js';
 import { Router } from './router.js';
 import type { SpareWorkers } from './spare-workers.js';
 import { KernelLock, type LockRefusal } from './worker/kernel-lock.js';
@@ -27,6 +29,9 @@ const GOODBYE_MS = 2_000;
 /** Milliseconds after a hand-off that came at the wrong moment until the next one is welcome. */
 const HAND_OFF_AGAIN_MS = 60_000;
 
+/** Milliseconds until a port that was taken is tried again. */
+const METRICS_RETRY_MS = 10_000;
+
 /** One daemon: its endpoint, its lock, its router. */
 export class Daemon {
   readonly #config: Config;
@@ -37,11 +42,13 @@ export class Daemon {
   readonly #pool: WorkerPool;
   readonly #spares: SpareWorkers<WorkerChild>;
   readonly #router: Router;
+  readonly #figures: DaemonFigures;
   readonly #onStopped: () => void;
   #state: DaemonState = 'starting';
   #lock: KernelLock | null = null;
   #listener: Listener | null = null;
   #draining: Promise<void> | null = null;
+  #metrics: MetricsServer | null = null;
   #idleTimer: NodeJS.Timeout | undefined;
   /** When a newer client may ask for the hand-off, on performance.now()'s clock. */
   #handOffAt = 0;
@@ -56,7 +63,8 @@ export class Daemon {
     this.#spares = spares;
     this.#databases = new Databases({ config, pool: this.#pool, spares, records: this.#records, log });
     this.#maintenance = new Maintenance(this.#records, log);
-    this.#router = new Router(config, this.#databases, this.#maintenance, log, {
+    this.#figures = new DaemonFigures(config, this.#databases, spares);
+    this.#router = new Router(config, this.#databases, this.#maintenance, this.#figures, log, {
       shutdown: (request) => this.#asked(request),
       handOff: () => this.#mayHandOff,
       activity: () => this.#watchIdle(),
@@ -89,6 +97,7 @@ export class Daemon {
       if (record.state !== 'closed') void this.#maintenance.recover(record, this.#databases.at(record.db));
     }
     this.#watchIdle();
+    void this.#serveMetrics();
   }
 
   /**
@@ -167,6 +176,7 @@ export class Daemon {
       await Promise.all(databases.map((database) => database.finish()));
     await Promise.allSettled(databases.map((database) => database.closeWorker()));
     // From here on the endpoint is free: whoever asked gets the answer when the next daemon could start.
+    await this.#metrics?.close();
     await this.#listener?.close();
     this.#lock?.release();
     setImmediate(() => void this.#goodbye());
@@ -180,6 +190,29 @@ export class Daemon {
     this.#state = 'stopped';
     this.#log.info('stopped');
     this.#onStopped();
+  }
+
+  /** A port that is taken is no reason not to serve databases. */
+  async #serveMetrics(): Promise<void> {
+    const { metricsPort } = this.#config;
+    if (metricsPort === null) return;
+    const { MetricsServer } = await import('./metrics/server.js');
+    while (this.#state === 'serving') {
+      try {
+        const server = await MetricsServer.listen(metricsPort, () => this.#figures.metrics());
+        if (this.#draining !== null) return await server.close();
+        this.#metrics = server;
+        this.#figures.metricsPort = server.port;
+        this.#log.info({ port: server.port }, 'metrics');
+        return;
+      } catch (error) {
+        this.#log.error(
+          { port: metricsPort, err: error },
+          `metrics cannot be served on port ${metricsPort}: ${messageOf(error)}. The daemon tries again`,
+        );
+        await new Promise((resolve) => setTimeout(resolve, METRICS_RETRY_MS).unref());
+      }
+    }
   }
 
   /** Sets the clock for leaving when there is neither client nor worker. Called whenever one of them has come or gone. */

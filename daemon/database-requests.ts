@@ -17,7 +17,10 @@ import { alreadyThere, discard } from './worker/copy.js';
 import type { Position } from './worker/link.js';
 
 /** Requests about one database, other than its batches. */
-export type DatabaseRequest = Exclude<RoutedRequest, { type: 'Hello' | 'Shutdown' | 'Status' | 'ExecBatch' }>;
+export type DatabaseRequest = Exclude<
+  RoutedRequest,
+  { type: 'Hello' | 'Shutdown' | 'Status' | 'Metrics' | 'ExecBatch' }
+>;
 
 /** Whoever asks. */
 export interface Asker {

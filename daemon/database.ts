@@ -4,6 +4,7 @@ import type { JsonObject } from '../protocol/frame.js';
 import type { DatabaseState } from '../protocol/messages.js';
 import { BatchQueue, type Job } from './batch-queue.js';
 import type { Config } from './config.js';
+import { addCounts, type Counts, NO_COUNTS } from './counts.js';
 import { type FileId, lookAt } from './identity.js';
 import type { Logger } from './log.js';
 import type { MaintenanceRecords } from './maintenance-records.js';
@@ -40,12 +41,12 @@ export class RoutedDatabase implements PoolMember {
   /** Where the database stands, as far as the router knows; null before it was ever opened. */
   known: Position | null;
   lastUsed = 0;
-  restarts = 0;
 
   readonly #context: DatabaseContext;
   readonly #log: Logger;
   readonly #queue: BatchQueue;
   readonly #file: WatchedFile;
+  #counts = NO_COUNTS;
   #worker: WorkerProcess | null = null;
   #starting: Promise<WorkerProcess> | null = null;
   #lastWords = '';
@@ -88,6 +89,12 @@ export class RoutedDatabase implements PoolMember {
 
   get worker(): WorkerProcess | null {
     return this.#worker;
+  }
+
+  /** What all of its workers have counted, as far as they have told; of one that died, what it had said by then. */
+  get counts(): Counts {
+    const last = this.#worker?.lastStats;
+    return last === undefined ? this.#counts : addCounts(this.#counts, last);
   }
 
   /** Clients may write without the router hearing of it. */
@@ -335,9 +342,10 @@ export class RoutedDatabase implements PoolMember {
   }
 
   #exited(worker: WorkerProcess, exit: WorkerExit): void {
+    if (worker.lastStats !== undefined) this.#counts = addCounts(this.#counts, worker.lastStats);
     if (exit.code === 0) this.#log.debug({ worker: worker.pid }, 'worker left');
     else {
-      this.restarts += 1;
+      this.#counts = { ...this.#counts, restarts: this.#counts.restarts + 1 };
       this.#log.warn({ worker: worker.pid, ...exit, stderr: this.#lastWords }, 'worker died');
     }
     if (worker.attached) removeWorkerSocket(worker.socket);

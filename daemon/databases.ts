@@ -1,4 +1,5 @@
 import { realpathSync } from 'node:fs';
+import { addCounts, type Counts, NO_COUNTS } from './counts.js';
 import { type DatabaseContext, RoutedDatabase } from './database.js';
 import {
   canonicalPath,
@@ -27,6 +28,7 @@ export class Databases {
   readonly #bySpelling = new Map<string, RoutedDatabase>();
   /** What was looked at since bytes were last read from any socket, by the requests' own `db`. */
   readonly #justSeen = new Map<string | undefined, RoutedDatabase>();
+  #forgotten = NO_COUNTS;
 
   constructor(context: DatabaseContext) {
     this.#context = context;
@@ -95,6 +97,11 @@ export class Databases {
     return [...this.#byPath.values()];
   }
 
+  /** What was counted of databases that are not remembered any more. */
+  get forgotten(): Counts {
+    return this.#forgotten;
+  }
+
   /** A file that was renamed while it was open is served under one name only: two workers would each have a WAL for it. */
   #claim(database: RoutedDatabase, file: FileId): void {
     for (const other of this.#byPath.values()) {
@@ -108,7 +115,10 @@ export class Databases {
       .filter((database) => database.forgettable)
       .sort((one, other) => one.lastUsed - other.lastUsed)
       .slice(0, MAX_REMEMBERED / 2);
-    for (const database of old) this.#byPath.delete(database.path);
+    for (const database of old) {
+      this.#byPath.delete(database.path);
+      this.#forgotten = addCounts(this.#forgotten, database.counts);
+    }
     this.#bySpelling.clear();
     this.#justSeen.clear();
   }

@@ -8,17 +8,18 @@ import {
   PROTOCOL_VERSION,
   type RoutedRequest,
   type ShutdownRequest,
+  type StatusRequest,
 } from '../protocol/messages.js';
 import type { ByteStream } from '../protocol/transport/node-ipc.js';
 import { VERSION } from '../protocol/transport/this-package.js';
 import type { Job } from './batch-queue.js';
 import type { Config } from './config.js';
+import type { DaemonFigures } from './daemon-figures.js';
 import type { RoutedDatabase } from './database.js';
 import { type DatabaseRequest, DatabaseRequests } from './database-requests.js';
 import type { Databases } from './databases.js';
 import type { Logger } from './log.js';
 import type { Maintenance } from './maintenance.js';
-import { databaseStatus } from './status.js';
 import { FIRST_ATTACHED_LANE } from './worker/attached-clients.js';
 import { ClientConnection, type Slot } from './worker/client-connection.js';
 import { IntakeBudget } from './worker/intake-budget.js';
@@ -50,27 +51,28 @@ export class Router {
   readonly #config: Config;
   readonly #databases: Databases;
   readonly #requests: DatabaseRequests;
+  readonly #figures: DaemonFigures;
   readonly #log: Logger;
   readonly #hooks: RouterHooks;
   readonly #connections = new Set<ClientConnection>();
   readonly #budget = new IntakeBudget();
-  readonly #started = performance.now();
   /** Connections with a request in progress that must be finished before their next one for the same database. */
   readonly #gates = new Map<ClientConnection, Map<RoutedDatabase, Promise<unknown>>>();
   #nextLane = 1;
-  #received = 0;
   #refusing = false;
 
   constructor(
     config: Config,
     databases: Databases,
     maintenance: Maintenance,
+    figures: DaemonFigures,
     log: Logger,
     hooks: RouterHooks,
   ) {
     this.#config = config;
     this.#databases = databases;
     this.#requests = new DatabaseRequests(databases, maintenance);
+    this.#figures = figures;
     this.#log = log;
     this.#hooks = hooks;
   }
@@ -88,8 +90,10 @@ export class Router {
       this.#budget,
       {
         frame: (payload) => this.#frame(connection, payload),
+        refused: (code) => this.#figures.error(code),
         closed: () => {
           this.#connections.delete(connection);
+          this.#figures.connections = this.#connections.size;
           this.#gates.delete(connection);
           for (const database of this.#databases.all()) database.laneClosed(connection.lane);
           this.#hooks.activity();
@@ -98,6 +102,7 @@ export class Router {
     );
     this.#nextLane = this.#nextLane === FIRST_ATTACHED_LANE - 1 ? 1 : this.#nextLane + 1;
     this.#connections.add(connection);
+    this.#figures.connections = this.#connections.size;
     this.#hooks.activity();
   }
 
@@ -119,7 +124,7 @@ export class Router {
   #frame(connection: ClientConnection, payload: Buffer): void {
     // A batch's statements stay unread: whether all of it is JSON is found where it is executed.
     const request = readBatchEnvelope(payload) ?? this.#parse(connection, payload);
-    this.#received += 1;
+    this.#figures.requests += 1;
     if (request === null) return;
     const slot = connection.accept(request.id, payload.length);
     try {
@@ -168,13 +173,16 @@ export class Router {
         );
         return;
       case 'Status':
-        this.#settle(connection, slot, this.#status(request.db));
+        this.#settle(connection, slot, this.#status(request));
+        return;
+      case 'Metrics':
+        this.#settle(connection, slot, this.#figures.metrics());
         return;
       case 'Ping':
         if (request.db === undefined) {
           connection.answerJson(
             slot,
-            this.#reply(slot, { version: VERSION, pid: process.pid, uptime_ms: this.#uptime() }),
+            this.#reply(slot, { version: VERSION, pid: process.pid, uptime_ms: this.#figures.uptime }),
           );
           return;
         }
@@ -245,20 +253,9 @@ export class Router {
     });
   }
 
-  async #status(db: string | undefined): Promise<object> {
+  async #status({ db, buckets = false }: StatusRequest): Promise<object> {
     const chosen = db === undefined ? this.#databases.all() : [await this.#requests.located(db)];
-    return {
-      version: VERSION,
-      pid: process.pid,
-      uptime_ms: this.#uptime(),
-      endpoint: this.#config.endpoint,
-      data_dir: this.#config.dataDir,
-      state_dir: this.#config.stateDir,
-      connections: this.#connections.size,
-      workers: this.#databases.all().filter(({ worker }) => worker !== null).length,
-      requests: this.#received,
-      databases: await Promise.all(chosen.map(databaseStatus)),
-    };
+    return await this.#figures.status(chosen, buckets);
   }
 
   /** Answers with what the promise brings, or with its error. Never rejects. */
@@ -288,10 +285,6 @@ export class Router {
 
   #reply(slot: Slot, fields: object): object {
     return { status: 'ok', ...(slot.id === undefined ? {} : { id: slot.id }), ...fields };
-  }
-
-  #uptime(): number {
-    return Math.round(performance.now() - this.#started);
   }
 }
 

@@ -1,50 +1,49 @@
 import type { DatabaseStatus } from '../protocol/messages.js';
 import type { RoutedDatabase } from './database.js';
-import { walBytes } from './worker/checkpoint.js';
-import type { WorkerStats } from './worker/link.js';
+import { figuresOf } from './figures.js';
+import { bucketTop, type HistogramCounts, percentiles } from './worker/histogram.js';
 
-/** Milliseconds after which Status takes the last known figures of a worker that is busy. */
-const STATS_WAIT_MS = 250;
-
-/** One database's figures, its worker's included where that answers. */
-export async function databaseStatus(database: RoutedDatabase): Promise<DatabaseStatus> {
-  const { worker } = database;
-  const fresh =
-    worker === null ? null : await soon(worker.order({ op: 'stats' }) as unknown as Promise<WorkerStats>);
-  const stats = fresh ?? worker?.lastStats;
-  if (fresh !== null && worker !== null) worker.lastStats = fresh;
+/**
+ * One database's record in Status, its worker's figures included where that answers.
+ * @param buckets whether all that was counted of the latency is told, not only its percentiles
+ */
+export async function databaseStatus(database: RoutedDatabase, buckets: boolean): Promise<DatabaseStatus> {
+  const { counts, stats, stale, walBytes, queueDepth } = await figuresOf(database);
   const known = database.known ?? { rev: 0, epoch: 1 };
+  const latency = percentiles(counts.latency);
   return {
     db_path: database.path,
     state: database.state,
     // Attached clients' batches are the worker's to tell.
-    rev: Math.max(known.rev, fresh?.epoch === known.epoch ? fresh.rev : 0),
+    rev: Math.max(known.rev, !stale && stats?.epoch === known.epoch ? stats.rev : 0),
     epoch: known.epoch,
-    worker_pid: worker?.pid ?? null,
-    queue_depth: Math.max(database.depth, fresh?.queueDepth ?? 0),
-    wal_bytes: walBytes(database.path),
+    worker_pid: database.worker?.pid ?? null,
+    queue_depth: queueDepth,
+    clients: stats?.clients ?? 0,
+    wal_bytes: walBytes,
     ...(stats?.wal ? { wal: stats.wal } : {}),
     counters: {
-      batches: stats?.batches ?? 0,
-      failed: stats?.failed ?? 0,
-      commits: stats?.commits ?? 0,
-      checkpoints: stats?.checkpoints ?? 0,
-      worker_restarts: database.restarts,
+      batches: counts.batches,
+      failed: counts.failed,
+      commits: counts.commits,
+      checkpoints: counts.checkpoints,
+      worker_restarts: counts.restarts,
+      errors: counts.errors,
     },
-    latency_us: stats?.latencyUs ?? null,
-    stale: worker !== null && fresh === null,
+    latency_us: latency && { ...latency, ...(buckets ? { buckets: bucketList(counts.latency) } : {}) },
+    queue_us: percentiles(counts.queue),
+    execute_us: percentiles(counts.execute),
+    commit_us: percentiles(counts.commit),
+    group_batches: percentiles(counts.groups),
+    checkpoint_wait_us: percentiles(counts.checkpointWait),
+    stale,
   };
 }
 
-/** null when it takes too long or fails: a busy worker must not hold up the figures of all others. */
-async function soon<T>(work: Promise<T>): Promise<T | null> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), STATS_WAIT_MS);
-  });
-  try {
-    return await Promise.race([work.catch(() => null), late]);
-  } finally {
-    clearTimeout(timer);
-  }
+/** `[largest, count]` of each bucket that holds something. */
+function bucketList({ buckets }: HistogramCounts): [number, number][] {
+  const list: [number, number][] = [];
+  for (let at = 0; at < buckets.length; at += 2)
+    list.push([bucketTop(buckets[at] ?? 0), buckets[at + 1] ?? 0]);
+  return list;
 }

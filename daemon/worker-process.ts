@@ -61,8 +61,7 @@ export class WorkerProcess {
   /** Resolves when no process has the file open on its behalf any more, and all it said has been read. */
   readonly exited: Promise<WorkerExit>;
   #exited: (exit: WorkerExit) => void = () => undefined;
-  /** Its figures when it was last asked: it cannot tell them while it is busy. */
-  lastStats: WorkerStats | undefined;
+  #lastStats: WorkerStats | undefined;
   /** Where it listens for clients of its own, once it is told to. */
   readonly socket: string;
   attached = false;
@@ -99,6 +98,11 @@ export class WorkerProcess {
       0,
       Buffer.from(JSON.stringify({ op: 'serve', options } satisfies Order)),
     );
+  }
+
+  /** Its figures when it was last asked, or has left: it cannot tell them while it is busy. */
+  get lastStats(): WorkerStats | undefined {
+    return this.#lastStats;
   }
 
   get pid(): number {
@@ -146,8 +150,13 @@ export class WorkerProcess {
       const tag = this.#expect({
         reply: (payload) => {
           const answer = JSON.parse(payload.toString('utf8')) as { ok?: JsonObject; error?: ErrorReply };
-          if (answer.error === undefined) resolve(answer.ok ?? {});
-          else reject(fromReply(answer.error));
+          if (answer.error === undefined) {
+            const { ok = {} } = answer;
+            // In the order in which it said them: what it has counted only rises.
+            if (order.op === 'stats') this.#lastStats = ok as unknown as WorkerStats;
+            if (order.op === 'close') this.#lastStats = ok.stats as unknown as WorkerStats;
+            resolve(ok);
+          } else reject(fromReply(answer.error));
         },
         event: (payload) => onEvent?.(payload),
         lost: (exit) =>

@@ -21,6 +21,8 @@ import type {
   ExecBatchReply,
   HelloReply,
   LockHolder,
+  MetricsReply,
+  Percentiles,
   PingDatabaseReply,
   PingReply,
   PrepareForMaintenanceReply,
@@ -185,18 +187,29 @@ const decoders: ReplyDecoders = {
     endpoint: text(object, 'endpoint'),
     db_path: text(object, 'db_path'),
   }),
-  Status: (object): StatusReply => ({
+  Status: (object): StatusReply => {
+    const port = field(object, 'metrics_port');
+    return {
+      ...ok(object),
+      version: text(object, 'version'),
+      pid: integer(object, 'pid'),
+      uptime_ms: integer(object, 'uptime_ms'),
+      endpoint: text(object, 'endpoint'),
+      data_dir: text(object, 'data_dir'),
+      state_dir: text(object, 'state_dir'),
+      connections: integer(object, 'connections'),
+      workers: integer(object, 'workers'),
+      spare_workers: integer(object, 'spare_workers'),
+      requests: integer(object, 'requests'),
+      errors: errorCounts(object),
+      metrics_port: port === null ? null : asInteger(port, 'metrics_port'),
+      databases: asArray(field(object, 'databases'), 'databases').map(decodeDatabaseStatus),
+    };
+  },
+  Metrics: (object): MetricsReply => ({
     ...ok(object),
-    version: text(object, 'version'),
-    pid: integer(object, 'pid'),
-    uptime_ms: integer(object, 'uptime_ms'),
-    endpoint: text(object, 'endpoint'),
-    data_dir: text(object, 'data_dir'),
-    state_dir: text(object, 'state_dir'),
-    connections: integer(object, 'connections'),
-    workers: integer(object, 'workers'),
-    requests: integer(object, 'requests'),
-    databases: asArray(field(object, 'databases'), 'databases').map(decodeDatabaseStatus),
+    content_type: text(object, 'content_type'),
+    text: text(object, 'text'),
   }),
   Shutdown: (object): ShutdownReply => ok(object),
 };
@@ -242,6 +255,7 @@ function decodeDatabaseStatus(value: unknown): DatabaseStatus {
     ...position(object),
     worker_pid: worker === null ? null : asInteger(worker, 'worker_pid'),
     queue_depth: integer(object, 'queue_depth'),
+    clients: integer(object, 'clients'),
     wal_bytes: integer(object, 'wal_bytes'),
     ...optional(object, 'wal', decodeWal),
     counters: {
@@ -250,8 +264,14 @@ function decodeDatabaseStatus(value: unknown): DatabaseStatus {
       commits: integer(counters, 'commits'),
       checkpoints: integer(counters, 'checkpoints'),
       worker_restarts: integer(counters, 'worker_restarts'),
+      errors: errorCounts(counters),
     },
     latency_us: latency === null ? null : decodeLatency(asObject(latency, 'latency_us')),
+    queue_us: percentiles(object, 'queue_us'),
+    execute_us: percentiles(object, 'execute_us'),
+    commit_us: percentiles(object, 'commit_us'),
+    group_batches: percentiles(object, 'group_batches'),
+    checkpoint_wait_us: percentiles(object, 'checkpoint_wait_us'),
     stale: flag(object, 'stale'),
   };
 }
@@ -281,6 +301,28 @@ function decodeBlocked(object: JsonObject): NonNullable<WalStatus['blocked']> {
 }
 
 function decodeLatency(object: JsonObject): NonNullable<DatabaseStatus['latency_us']> {
+  return { ...decodePercentiles(object), ...optional(object, 'buckets', asBuckets) };
+}
+
+function asBuckets(value: unknown, where: string): [number, number][] {
+  return asArray(value, where).map((bucket) => {
+    const [us, batches] = asArray(bucket, where);
+    return [asInteger(us, where), asInteger(batches, where)];
+  });
+}
+
+function percentiles(object: JsonObject, name: string): Percentiles | null {
+  const value = field(object, name);
+  return value === null ? null : decodePercentiles(asObject(value, name));
+}
+
+/** By code: those of a newer daemon, too. */
+function errorCounts(object: JsonObject): { [code: string]: number } {
+  const entries = Object.entries(asObject(field(object, 'errors'), 'errors'));
+  return Object.fromEntries(entries.map(([code, count]) => [code, asInteger(count, code)]));
+}
+
+function decodePercentiles(object: JsonObject): Percentiles {
   return {
     p50: integer(object, 'p50'),
     p99: integer(object, 'p99'),

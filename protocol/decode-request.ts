@@ -81,11 +81,12 @@ const decoders: Decoders = {
     ...optional(object, 'mode', oneOf(['passive', 'full', 'restart', 'truncate'])),
   }),
   Attach: decodeDb,
-  Status: decodeDb,
   Shutdown: (object) => ({
     ...optional(object, 'if_older_than', asVersion),
     ...optional(object, 'timeout_ms', asTimeout),
   }),
+  Status: (object) => ({ ...decodeDb(object), ...optional(object, 'buckets', asBoolean) }),
+  Metrics: () => ({}),
 };
 
 /**

@@ -132,6 +132,12 @@ export interface AttachRequest extends DatabaseRequest {
 }
 export interface StatusRequest extends DatabaseRequest {
   readonly type: 'Status';
+  /** Tell all that was counted of each latency, not only its percentiles. */
+  readonly buckets?: boolean;
+}
+/** The daemon's figures as Prometheus reads them. */
+export interface MetricsRequest extends RequestBase {
+  readonly type: 'Metrics';
 }
 export interface ShutdownRequest extends RequestBase {
   readonly type: 'Shutdown';
@@ -153,6 +159,7 @@ export type Request =
   | CheckpointRequest
   | AttachRequest
   | StatusRequest
+  | MetricsRequest
   | ShutdownRequest;
 
 export type RequestType = Request['type'];
@@ -271,6 +278,14 @@ export interface WalStatus {
   /** Others keep it beyond its limit; null while nobody does. `holders` is empty where the system does not tell who. */
   readonly blocked: { readonly since_ms: number; readonly holders: readonly LockHolder[] } | null;
 }
+/** Half, 99, and 99.9 of 100 were no larger, to one in thirty; and the largest. */
+export interface Percentiles {
+  readonly p50: number;
+  readonly p99: number;
+  readonly p999: number;
+  readonly max: number;
+}
+/** A database's figures. What is counted is counted since the daemon began. */
 export interface DatabaseStatus {
   readonly db_path: string;
   readonly state: DatabaseState;
@@ -280,6 +295,8 @@ export interface DatabaseStatus {
   readonly worker_pid: number | null;
   /** Batches accepted and not yet answered. */
   readonly queue_depth: number;
+  /** Clients that are attached to its worker. */
+  readonly clients: number;
   readonly wal_bytes: number;
   /** Left out while no worker has the file open. */
   readonly wal?: WalStatus;
@@ -289,14 +306,25 @@ export interface DatabaseStatus {
     readonly commits: number;
     readonly checkpoints: number;
     readonly worker_restarts: number;
+    /** Errors that its worker has sent to clients. */
+    readonly errors: { readonly [code: string]: number };
   };
   /** From a batch's arrival at the worker to its answer; null before the first. */
-  readonly latency_us: {
-    readonly p50: number;
-    readonly p99: number;
-    readonly p999: number;
-    readonly max: number;
-  } | null;
+  readonly latency_us:
+    | (Percentiles & {
+        /** Where it was asked for: `[microseconds, batches]`, how many took so long at most and longer than the one before. */
+        readonly buckets?: readonly (readonly [us: number, batches: number])[];
+      })
+    | null;
+  /** The part of it before the batch's group was begun. */
+  readonly queue_us: Percentiles | null;
+  /** Transactions up to their COMMIT, and the COMMIT of those that wrote. */
+  readonly execute_us: Percentiles | null;
+  readonly commit_us: Percentiles | null;
+  /** Batches that were done together. */
+  readonly group_batches: Percentiles | null;
+  /** How long the checkpoints that nobody asked for have kept batches waiting at most. */
+  readonly checkpoint_wait_us: Percentiles | null;
   /** True when the worker was too busy to answer and the figures are the last known ones. */
   readonly stale: boolean;
 }
@@ -309,8 +337,18 @@ export interface StatusReply extends ReplyBase {
   readonly state_dir: string;
   readonly connections: number;
   readonly workers: number;
+  /** Processes that serve nothing yet. */
+  readonly spare_workers: number;
   readonly requests: number;
+  /** Errors that the router has sent to clients. */
+  readonly errors: { readonly [code: string]: number };
+  /** Where metrics are served on 127.0.0.1; null for nowhere. */
+  readonly metrics_port: number | null;
   readonly databases: readonly DatabaseStatus[];
+}
+export interface MetricsReply extends ReplyBase {
+  readonly content_type: string;
+  readonly text: string;
 }
 export interface ShutdownReply extends ReplyBase {}
 
@@ -328,6 +366,7 @@ export interface ReplyOf {
   Checkpoint: CheckpointReply;
   Attach: AttachReply;
   Status: StatusReply;
+  Metrics: MetricsReply;
   Shutdown: ShutdownReply;
 }
 

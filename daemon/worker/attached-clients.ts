@@ -4,7 +4,12 @@ import { checkSocketPath } from '../../protocol/endpoint.js';
 import { invalidRequest, SkylineError } from '../../protocol/errors.js';
 import { asString } from '../../protocol/fields.js';
 import { decodeText, type JsonObject } from '../../protocol/frame.js';
-import { type DetachedEvent, PROTOCOL_VERSION, type RoutedRequest } from '../../protocol/messages.js';
+import {
+  type DetachedEvent,
+  type ErrorCode,
+  PROTOCOL_VERSION,
+  type RoutedRequest,
+} from '../../protocol/messages.js';
 import type { ByteStream, Listener } from '../../protocol/transport/node-ipc.js';
 import { VERSION } from '../../protocol/transport/this-package.js';
 import { ClientConnection, type Slot } from './client-connection.js';
@@ -20,6 +25,13 @@ export const FIRST_ATTACHED_LANE = 0x8000_0000;
 const GOODBYE_MS = 1_000;
 const DETACHED = Buffer.from(JSON.stringify({ event: 'detached' } satisfies DetachedEvent));
 
+export interface AttachedHooks {
+  /** Something has changed in the lanes. */
+  wake(): void;
+  /** A client was answered with this error, without its batch being looked at. */
+  refused(code: ErrorCode): void;
+}
+
 /**
  * The clients that talk to this worker without the router in between. What they send waits in the same lanes and is
  * answered from the same place as what comes through the router; only the way is shorter.
@@ -27,7 +39,7 @@ const DETACHED = Buffer.from(JSON.stringify({ event: 'detached' } satisfies Deta
 export class AttachedClients {
   readonly #options: WorkerOptions;
   readonly #lanes: Lanes<Job>;
-  readonly #wake: () => void;
+  readonly #hooks: AttachedHooks;
   readonly #connections = new Set<ClientConnection>();
   readonly #budget = new IntakeBudget();
   #listening: Promise<Listener> | null = null;
@@ -35,18 +47,20 @@ export class AttachedClients {
   #nextLane = FIRST_ATTACHED_LANE;
   readonly #drained = (lane: number, bytes: number) => {
     this.#lanes.drained(lane, bytes);
-    this.#wake();
+    this.#hooks.wake();
   };
   #onGone: () => void = () => undefined;
 
-  /**
-   * @param lanes where what they send waits
-   * @param wake told when something has changed there
-   */
-  constructor(options: WorkerOptions, lanes: Lanes<Job>, wake: () => void) {
+  /** @param lanes where what they send waits */
+  constructor(options: WorkerOptions, lanes: Lanes<Job>, hooks: AttachedHooks) {
     this.#options = options;
     this.#lanes = lanes;
-    this.#wake = wake;
+    this.#hooks = hooks;
+  }
+
+  /** Clients that are connected. */
+  get size(): number {
+    return this.#connections.size;
   }
 
   /**
@@ -106,10 +120,11 @@ export class AttachedClients {
       this.#budget,
       {
         frame: (payload) => this.#frame(connection, payload),
+        refused: (code) => this.#hooks.refused(code),
         closed: () => {
           this.#connections.delete(connection);
           this.#lanes.close(lane);
-          this.#wake();
+          this.#hooks.wake();
           if (this.#connections.size === 0) this.#onGone();
         },
       },
@@ -142,7 +157,7 @@ export class AttachedClients {
 
   #accept(job: Job): void {
     this.#lanes.push(job);
-    this.#wake();
+    this.#hooks.wake();
   }
 
   /** @throws SkylineError for what belongs to the router */
@@ -184,7 +199,10 @@ export class AttachedClients {
       settle: (answer) => {
         if ('ok' in answer) this.#tell(connection, slot, fields(answer.ok));
         else
-          connection.answerJson(slot, { ...answer.error, ...(slot.id === undefined ? {} : { id: slot.id }) });
+          connection.answerFailure(slot, {
+            ...answer.error,
+            ...(slot.id === undefined ? {} : { id: slot.id }),
+          });
       },
       event: () => undefined,
     });

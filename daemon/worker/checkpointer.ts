@@ -3,6 +3,7 @@ import { messageOf } from '../../protocol/errors.js';
 import type { CheckpointMode, LockHolder, WalStatus } from '../../protocol/messages.js';
 import { type CheckpointResult, checkpoint } from './checkpoint.js';
 import { CheckpointThread, type FarCheckpoint } from './far-checkpoint.js';
+import { Histogram } from './histogram.js';
 import type { Notice } from './link.js';
 import { walUsers } from './lock-holders.js';
 import { LookPlan } from './look-plan.js';
@@ -44,6 +45,8 @@ export interface CheckpointerOptions {
  * brought home by a thread, while batches go on.
  */
 export class Checkpointer {
+  /** Microseconds of each checkpoint that batches may have waited for. */
+  readonly waits = new Histogram();
   readonly #options: CheckpointerOptions;
   readonly #episode: WalEpisode;
   #db: Database.Database | null = null;
@@ -298,7 +301,7 @@ export class Checkpointer {
 
   #open(db: Database.Database): OpenWal {
     const { path, walLimit, far = new CheckpointThread(path) } = this.#options;
-    return new OpenWal(db, path, walLimit, far);
+    return new OpenWal(db, path, walLimit, far, this.waits);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { ProtocolError, toErrorReply } from '../../protocol/errors.js';
 import { FrameDecoder, HEADER_BYTES } from '../../protocol/frame.js';
-import type { Limits, RequestId } from '../../protocol/messages.js';
+import type { ErrorCode, ErrorReply, Limits, RequestId } from '../../protocol/messages.js';
 import { GatheredWrites } from '../../protocol/transport/gathered-writes.js';
 import type { ByteStream } from '../../protocol/transport/node-ipc.js';
 import type { IntakeBudget } from './intake-budget.js';
@@ -26,6 +26,8 @@ const header = Buffer.alloc(HEADER_BYTES);
 export interface ConnectionHooks {
   /** One frame's payload. Whatever it throws ends the connection with an error frame. */
   frame(payload: Buffer): void;
+  /** The client is answered with this error. */
+  refused(code: ErrorCode): void;
   closed(): void;
 }
 
@@ -129,11 +131,17 @@ export class ClientConnection {
   /** A fatal ProtocolError is no answer to this request: it ends the connection when the others are answered. */
   answerError(slot: Slot, error: unknown): void {
     if (!(error instanceof ProtocolError && error.fatal)) {
-      this.answerJson(slot, toErrorReply(error, slot.id));
+      this.answerFailure(slot, toErrorReply(error, slot.id));
     } else if (!slot.done) {
       this.#breakOff(error);
       this.#finish(slot);
     }
+  }
+
+  /** Sends an error frame as the answer. */
+  answerFailure(slot: Slot, error: ErrorReply): void {
+    if (!slot.done) this.#hooks.refused(error.code);
+    this.answerJson(slot, error);
   }
 
   /**
@@ -165,7 +173,11 @@ export class ClientConnection {
 
   /** Nothing more is looked at; the first error is the one that is told. */
   #breakOff(error: unknown): void {
-    this.#fatal ??= Buffer.from(JSON.stringify(toErrorReply(error)));
+    if (this.#fatal === null) {
+      const reply = toErrorReply(error);
+      this.#hooks.refused(reply.code);
+      this.#fatal = Buffer.from(JSON.stringify(reply));
+    }
     this.#socket.pause();
     this.#paused = true;
   }

@@ -5,6 +5,7 @@ import type { Checkpointer } from './checkpointer.js';
 import { Connection } from './connection.js';
 import type { KernelLock } from './kernel-lock.js';
 import type { Position, WorkerOptions } from './link.js';
+import type { TransactionTimes } from './metrics.js';
 import { acquireOwnership } from './owner-lock.js';
 import { type Patience, untilFree } from './patience.js';
 import { GroupBroken, PieceFailed, Pieces } from './pieces.js';
@@ -17,6 +18,14 @@ export type Durability = 'normal' | 'full';
 
 /** Groups after one with a failed batch that are done carefully from the start: whoever fails, fails again. */
 const CAREFUL_GROUPS = 32;
+
+/** What outlasts a file's being open. */
+export interface Companions {
+  /** Has no other file open at the time. */
+  readonly checkpointer: Checkpointer;
+  /** Where the parts of its transactions are counted. */
+  readonly times: TransactionTimes;
+}
 
 /**
  * A database file while it is open: its owner lock, its connection, its transactions. Whoever opens a file for writing
@@ -31,6 +40,7 @@ export class DatabaseFile {
   /** What became of the batches of each client's session. */
   readonly sessions: Sessions;
   readonly #positions: PositionWriter;
+  readonly #times: TransactionTimes;
   /** The owner lock, or why the folder does not take one: then the file can only be read. */
   readonly #owner: KernelLock | SkylineError;
   #wal = false;
@@ -40,7 +50,7 @@ export class DatabaseFile {
   private constructor(
     path: string,
     connection: Connection,
-    checkpointer: Checkpointer,
+    { checkpointer, times }: Companions,
     owner: KernelLock | SkylineError,
     stored: Position,
     limits: Limits,
@@ -48,6 +58,7 @@ export class DatabaseFile {
     this.path = path;
     this.connection = connection;
     this.checkpointer = checkpointer;
+    this.#times = times;
     checkpointer.opened(connection.handle);
     this.stored = stored;
     this.sessions = new Sessions(new SessionTable(connection.handle), limits);
@@ -57,7 +68,6 @@ export class DatabaseFile {
 
   /**
    * Opens the file, or makes it.
-   * @param checkpointer has no file open at the time
    * @param held the owner lock, when the caller has it already; it belongs to the file from here on
    * @throws SkylineError `DATABASE_NOT_ALLOWED` (another daemon's), `NOT_A_DATABASE`, `DATABASE_CORRUPT`, `BUSY`, …
    */
@@ -65,7 +75,7 @@ export class DatabaseFile {
     options: WorkerOptions,
     create: boolean,
     patience: Patience,
-    checkpointer: Checkpointer,
+    companions: Companions,
     held?: KernelLock,
   ): Promise<DatabaseFile> {
     const { path } = options;
@@ -79,7 +89,7 @@ export class DatabaseFile {
       );
       connection = opened;
       const stored = await untilFree(path, patience, () => readPosition(opened.handle));
-      return new DatabaseFile(path, opened, checkpointer, owner, stored, limits);
+      return new DatabaseFile(path, opened, companions, owner, stored, limits);
     } catch (error) {
       connection?.close();
       release(owner);
@@ -260,11 +270,14 @@ export class DatabaseFile {
 
   #transaction(writes: boolean, durability: Durability, work: () => void): void {
     let committing = false;
+    const begun = performance.now();
     try {
       this.connection.begin(writes, durability);
       work();
       committing = true;
+      const executed = performance.now();
       this.connection.commit();
+      this.#times.record(writes, begun, executed, performance.now());
       this.sessions.committed();
     } catch (error) {
       this.sessions.rolledBack();

@@ -1,5 +1,13 @@
 import { HEADER_BYTES } from '../../protocol/frame.js';
-import type { CheckpointMode, Limits, LockHolder, RequestId, WalStatus } from '../../protocol/messages.js';
+import type {
+  CheckpointMode,
+  ErrorCode,
+  Limits,
+  LockHolder,
+  RequestId,
+  WalStatus,
+} from '../../protocol/messages.js';
+import type { HistogramCounts } from './histogram.js';
 
 /**
  * What router and worker say to each other, over one socket pair that the worker inherits as descriptor 3.
@@ -150,8 +158,8 @@ export type Order =
   /** Finish the queue, send attached clients to the router, then bring the whole WAL into the main file. */
   | { readonly op: 'prepare'; readonly timeoutMs: number }
   /**
-   * Finish the queue, empty the WAL if there are milliseconds for it, and close the file. The process can be told to serve
-   * again, or leaves when its link ends.
+   * Finish the queue, empty the WAL if there are milliseconds for it, and close the file. Answered with the worker's last
+   * figures. The process can be told to serve again, or leaves when its link ends.
    */
   | { readonly op: 'close'; readonly timeoutMs: number }
   /** Open a file that may be another one than before: check it, and raise the epoch unless it is unchanged. */
@@ -211,23 +219,37 @@ export type WalNotice =
       readonly ms: number;
     };
 
-/** Figures of one database, as its worker counts them. */
-export interface WorkerStats {
+/** What a worker counts of its database: it only rises, and adds up with what other workers have counted. */
+export interface WorkerCounts {
   readonly batches: number;
   readonly failed: number;
   readonly commits: number;
   readonly checkpoints: number;
+  /** Errors that were sent to clients. */
+  readonly errors: { readonly [code in ErrorCode]?: number };
+  /** Microseconds from a batch's arrival to its answer. */
+  readonly latency: HistogramCounts;
+  /** Microseconds from a batch's arrival to the beginning of its group. */
+  readonly queue: HistogramCounts;
+  /** Batches that were done together. */
+  readonly groups: HistogramCounts;
+  /** Microseconds of a transaction up to its COMMIT. */
+  readonly execute: HistogramCounts;
+  /** Microseconds of COMMIT, where something was written. */
+  readonly commit: HistogramCounts;
+  /** Microseconds of a checkpoint that batches may have waited for. */
+  readonly checkpointWait: HistogramCounts;
+}
+
+/** Figures of one database, as its worker knows them. */
+export interface WorkerStats extends WorkerCounts {
   readonly queueDepth: number;
+  /** Attached clients. */
+  readonly clients: number;
   /** null while no file is open. */
   readonly wal: WalStatus | null;
   readonly rev: number;
   readonly epoch: number;
-  readonly latencyUs: {
-    readonly p50: number;
-    readonly p99: number;
-    readonly p999: number;
-    readonly max: number;
-  } | null;
 }
 
 /** How a service speaks to its router. */

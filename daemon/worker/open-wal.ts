@@ -3,6 +3,7 @@ import type { CheckpointMode, WalStatus } from '../../protocol/messages.js';
 import { type CheckpointResult, checkpoint, walBytes } from './checkpoint.js';
 import { CheckpointPace } from './checkpoint-pace.js';
 import type { FarCheckpoint } from './far-checkpoint.js';
+import type { Histogram } from './histogram.js';
 import { WalCut } from './wal-cut.js';
 
 /** What precedes all pages in the WAL, and each of them (https://sqlite.org/fileformat2.html#walformat). */
@@ -17,16 +18,21 @@ export class OpenWal {
   readonly cut: WalCut;
   readonly #path: string;
   readonly #limit: number;
+  readonly #waits: Histogram;
   readonly #frameBytes: number;
   readonly #noop: Database.Statement<[], [busy: number, log: number, checkpointed: number]>;
   #took: { last: number; longest: number } | null = null;
 
-  /** @param limit bytes that it should not exceed */
-  constructor(db: Database.Database, path: string, limit: number, far: FarCheckpoint) {
+  /**
+   * @param limit bytes that it should not exceed
+   * @param waits where the microseconds of each checkpoint between two batches are counted
+   */
+  constructor(db: Database.Database, path: string, limit: number, far: FarCheckpoint, waits: Histogram) {
     this.db = db;
     this.far = far;
     this.#path = path;
     this.#limit = limit;
+    this.#waits = waits;
     this.#frameBytes = FRAME_HEADER + (db.pragma('page_size', { simple: true }) as number);
     this.pace = new CheckpointPace(limit, this.#frameBytes);
     this.cut = new WalCut(limit);
@@ -69,6 +75,7 @@ export class OpenWal {
     const start = performance.now();
     const result = checkpoint(this.db, mode);
     const ms = performance.now() - start;
+    this.#waits.record(ms * 1000);
     this.#took = { last: ms, longest: Math.max(this.#took?.longest ?? 0, ms) };
     if (mode === 'passive') this.pace.measured(result.checkpointed - checkpointed, ms);
     return result;

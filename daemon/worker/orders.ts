@@ -48,8 +48,9 @@ export async function obey(order: Order, job: OrderJob, desk: Desk): Promise<Jso
       if (order.timeoutMs > 0) await database.checkpointAll(order.timeoutMs);
       await database.alone();
       const { position } = database;
+      const stats = desk.stats();
       database.close();
-      return { ...position };
+      return { ...position, stats: { ...stats } };
     }
     case 'reopen':
       return { ...(await reopen(database, options.known, order)) };

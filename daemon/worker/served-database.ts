@@ -8,8 +8,9 @@ import { Checkpointer } from './checkpointer.js';
 import { DatabaseFile } from './database-file.js';
 import { type Begin, execute, executeGroup, type Outcome, rehearse, type Terms } from './execute.js';
 import type { KernelLock } from './kernel-lock.js';
-import { monotonicMs, type Notice, type Position, type WorkerOptions } from './link.js';
+import { monotonicMs, type Notice, type Position, type WorkerCounts, type WorkerOptions } from './link.js';
 import { describeHolders, walUsers } from './lock-holders.js';
+import { TransactionTimes } from './metrics.js';
 import { notBegun, type Patience, untilFree } from './patience.js';
 import { GroupBroken } from './pieces.js';
 import { continueFrom, missingFile } from './position-table.js';
@@ -35,6 +36,7 @@ export class ServedDatabase {
   readonly #options: WorkerOptions;
   readonly #notice: (notice: Notice) => void;
   readonly #checkpointer: Checkpointer;
+  readonly #times = new TransactionTimes();
   #file: DatabaseFile | null = null;
   #position: Position;
   #commits = 0;
@@ -60,12 +62,15 @@ export class ServedDatabase {
     return this.#file !== null;
   }
 
-  get commits(): number {
-    return this.#commits;
-  }
-
-  get checkpoints(): number {
-    return this.#checkpointer.count;
+  /** What was counted of its transactions and checkpoints. */
+  get counts(): Pick<WorkerCounts, 'commits' | 'checkpoints' | 'execute' | 'commit' | 'checkpointWait'> {
+    return {
+      commits: this.#commits,
+      checkpoints: this.#checkpointer.count,
+      execute: this.#times.execute.counts,
+      commit: this.#times.commit.counts,
+      checkpointWait: this.#checkpointer.waits.counts,
+    };
   }
 
   get wal(): WalStatus | null {
@@ -84,7 +89,7 @@ export class ServedDatabase {
   ): Promise<boolean> {
     if (this.#file !== null) return true;
     if (!checkFile(this.path)) return false;
-    this.#file = await DatabaseFile.open(this.#options, false, this.#patience(), this.#checkpointer, owner);
+    this.#file = await this.#openFile(false, this.#patience(), owner);
     this.#moveTo(decide(this.#file.stored));
     return true;
   }
@@ -161,7 +166,7 @@ export class ServedDatabase {
     if (batch.turn?.onlyReplay === true) return { error: givenUp(batch.turn.seq) };
     const reply = rehearse(batch, this.#terms(), this.path);
     if (!batch.mayWrite) return { reply };
-    const file = await DatabaseFile.open(this.#options, true, this.#patience(deadline), this.#checkpointer);
+    const file = await this.#openFile(true, this.#patience(deadline));
     this.#file = file;
     try {
       return await this.#executeAlone(work);
@@ -295,6 +300,11 @@ export class ServedDatabase {
 
   #patience(deadline = 0): Patience {
     return { busyTimeoutMs: this.#options.busyTimeoutMs, deadline };
+  }
+
+  #openFile(create: boolean, patience: Patience, owner?: KernelLock): Promise<DatabaseFile> {
+    const companions = { checkpointer: this.#checkpointer, times: this.#times };
+    return DatabaseFile.open(this.#options, create, patience, companions, owner);
   }
 
   #readersInTheWay(timeoutMs: number): SkylineError {

@@ -63,7 +63,10 @@ export class DatabaseService {
     this.#outlet = outlet;
     this.#intake = new Intake(options.limits);
     this.#database = new ServedDatabase(options, (notice) => this.#notice(notice));
-    this.#clients = new AttachedClients(options, this.#intake.lanes, () => this.#wake());
+    this.#clients = new AttachedClients(options, this.#intake.lanes, {
+      wake: () => this.#wake(),
+      refused: (code) => this.#metrics.error(code),
+    });
     this.#rest = new Rest(options.idleTimeoutMs, {
       settle: () => {
         if (!this.#running) this.#quiet(true);
@@ -186,7 +189,8 @@ export class DatabaseService {
     const heard = this.#outlet.flushed();
     if (heard !== undefined) await heard;
     const { rev } = this.#database.position;
-    for (const { job, id, error } of refused) this.#reply(job, { error, rev }, id, performance.now());
+    let begun = performance.now();
+    for (const { job, id, error } of refused) this.#reply(job, { error, rev }, id, begun, begun);
     let done = 0;
     let together = true;
     while (done < work.length) {
@@ -198,13 +202,15 @@ export class DatabaseService {
       if (outcomes.length === 1) together = false;
       const now = performance.now();
       for (let index = 0; index < outcomes.length; index += 1)
-        this.#settle(rest[index], outcomes[index], now);
+        this.#settle(rest[index], outcomes[index], begun, now);
+      this.#metrics.group(outcomes.length);
       done += outcomes.length;
       // The answers leave before the next commit, and before a checkpoint that may come next.
       flushWrites();
       if (done < work.length) {
         await new Promise(setImmediate);
         if (this.#heldUp(work, done)) break;
+        begun = performance.now();
       }
     }
     if (this.#watched) void this.#beginning(undefined);
@@ -230,8 +236,9 @@ export class DatabaseService {
     return first === undefined ? [] : [await this.#database.execute(first, () => this.#beginning(first.job))];
   }
 
-  #settle(one: Executable | undefined, outcome: Outcome | undefined, now: number): void {
-    if (one !== undefined && outcome !== undefined) this.#reply(one.job, outcome, one.batch.request.id, now);
+  #settle(one: Executable | undefined, outcome: Outcome | undefined, begun: number, now: number): void {
+    if (one !== undefined && outcome !== undefined)
+      this.#reply(one.job, outcome, one.batch.request.id, begun, now);
   }
 
   /** Tells the router what of it is in hand from now on, and that attached clients are at work. */
@@ -268,16 +275,24 @@ export class DatabaseService {
     job: BatchJob,
     outcome: { readonly rev: number } & ({ readonly reply: string } | { readonly error: unknown }),
     id: RequestId | undefined,
+    begun: number,
     now: number,
   ): void {
     const failed = 'error' in outcome;
-    const text = failed ? JSON.stringify(this.#failure(outcome.error, id)) : outcome.reply;
+    const unreadable = failed && outcome.error instanceof ProtocolError && outcome.error.fatal;
+    // The router ends that connection with an error of its own.
+    const text = failed ? this.#errorReply(outcome.error, id, !unreadable) : outcome.reply;
     const payload = text.length * UTF8_BYTES < COUNTED_REPLY ? text : Buffer.from(text);
     if (typeof payload !== 'string' && payload.length >= COUNTED_REPLY)
       this.#intake.lanes.sent(job.lane, payload.length);
-    const unreadable = failed && outcome.error instanceof ProtocolError && outcome.error.fatal;
     job.settle(payload, outcome.rev, unreadable);
-    this.#metrics.answered(now - job.received, failed);
+    this.#metrics.answered(job.received, begun, now, failed);
+  }
+
+  #errorReply(error: unknown, id: RequestId | undefined, counted: boolean): string {
+    const reply = this.#failure(error, id);
+    if (counted) this.#metrics.error(reply.code);
+    return JSON.stringify(reply);
   }
 
   async #runOrder(job: OrderJob): Promise<void> {
@@ -344,9 +359,9 @@ export class DatabaseService {
 
   #stats(): WorkerStats {
     return {
-      ...this.#metrics.figures,
-      commits: this.#database.commits,
-      checkpoints: this.#database.checkpoints,
+      ...this.#metrics.counts,
+      ...this.#database.counts,
+      clients: this.#clients.size,
       queueDepth: this.#intake.lanes.size + (this.#running ? 1 : 0),
       wal: this.#database.wal,
       rev: this.#database.position.rev,

@@ -14,11 +14,20 @@ const OPTIONAL = [
   'last_insert_rowid',
   'columns',
   'rows',
+  'buckets',
+  'SQL_ERROR',
+  'INVALID_REQUEST',
 ];
 /** What some fields take besides the type that the sample shows. */
 const ALSO: { readonly [field: string]: readonly unknown[] } = {
   worker_pid: [null],
   latency_us: [null],
+  queue_us: [null],
+  execute_us: [null],
+  commit_us: [null],
+  group_batches: [null],
+  checkpoint_wait_us: [null],
+  metrics_port: [null],
   checkpoint_us: [null],
   blocked: [null],
   last_insert_rowid: [7, -1],

@@ -23,8 +23,9 @@ export const requests: { readonly [Type in RequestType]: { readonly [name: strin
   Backup: { db: 'x.db', to: 'copy.db', overwrite: false },
   Checkpoint: { db: 'x.db', mode: 'truncate' },
   Attach: { db: 'x.db' },
-  Status: { db: 'x.db' },
   Shutdown: { if_older_than: '1.2.3-rc.1', timeout_ms: 2000 },
+  Status: { db: 'x.db', buckets: true },
+  Metrics: {},
 };
 export const requestTypes = Object.keys(requests) as RequestType[];
 
@@ -58,6 +59,7 @@ const database: ReplyOf['Status']['databases'][number] = {
   epoch: 1,
   worker_pid: 12,
   queue_depth: 0,
+  clients: 1,
   wal_bytes: 4152,
   wal: {
     limit: 67_108_864,
@@ -66,8 +68,29 @@ const database: ReplyOf['Status']['databases'][number] = {
     checkpoint_us: { last: 900, longest: 12_000 },
     blocked: { since_ms: 700, holders: [{ pid: 31, command: 'node report.mjs' }, { pid: 32 }] },
   },
-  counters: { batches: 5, failed: 1, commits: 3, checkpoints: 2, worker_restarts: 0 },
-  latency_us: { p50: 30, p99: 90, p999: 200, max: 4000 },
+  counters: {
+    batches: 5,
+    failed: 1,
+    commits: 3,
+    checkpoints: 2,
+    worker_restarts: 0,
+    errors: { SQL_ERROR: 1 },
+  },
+  latency_us: {
+    p50: 30,
+    p99: 90,
+    p999: 200,
+    max: 4000,
+    buckets: [
+      [30, 4],
+      [4095, 1],
+    ],
+  },
+  queue_us: { p50: 3, p99: 9, p999: 20, max: 400 },
+  execute_us: { p50: 20, p99: 60, p999: 100, max: 2000 },
+  commit_us: { p50: 10, p99: 30, p999: 80, max: 1000 },
+  group_batches: { p50: 1, p99: 2, p999: 2, max: 2 },
+  checkpoint_wait_us: null,
   stale: false,
 };
 /** A reply of each kind, with every field. */
@@ -120,9 +143,13 @@ export const replies: ReplyOf = {
     state_dir: '/s',
     connections: 1,
     workers: 1,
+    spare_workers: 1,
     requests: 9,
+    errors: { INVALID_REQUEST: 2 },
+    metrics_port: 9464,
     databases: [database, { ...database, state: 'closed', worker_pid: null, latency_us: null, stale: true }],
   },
+  Metrics: { status: 'ok', content_type: 'text/plain', text: '# HELP' },
   Shutdown: { status: 'ok' },
 };
 export const replyNames = Object.keys(replies) as (keyof ReplyOf)[];

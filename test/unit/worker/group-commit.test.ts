@@ -333,9 +333,9 @@ test('one commit serves the whole group', async () => {
       };
     });
   await inGroups(target, works(['CREATE TABLE t (a)']), 1);
-  const before = target.commits;
+  const before = target.counts.commits;
   await inGroups(target, works(Array.from({ length: 20 }, (_, n) => `INSERT INTO t VALUES (${n})`)), 20);
-  expect(target.commits - before).toBe(1);
+  expect(target.counts.commits - before).toBe(1);
   expect(target.position.rev).toBe(21);
   target.close();
 });
