@@ -73,7 +73,7 @@ export async function startDaemon(
       if ((await signalOf(child)) === 'SIGKILL') return 'a daemon was killed while it started';
     }
     throw noDaemon(
-      `The daemon could not start: ${(answer?.message ?? lastWords.trim()) || 'it ended without a word'}`,
+      `The daemon could not start: ${(answer?.message ?? lastWords.trim().replace(/^✗ Error: /, '')) || 'it ended without a word'}`,
     );
   } catch (error) {
     if (error instanceof SkylineError) throw error;

@@ -1,14 +1,15 @@
 #!/usr/bin/env node
 import { messageOf } from '../protocol/errors.js';
 import { surroundings, VERSION } from '../protocol/transport/this-package.js';
-import { type Config, DAEMON_HELP, parseConfig } from './config.js';
+import { type Config, loadConfig } from './config.js';
+import { daemonHelp } from './help.js';
 import { SpareWorkers } from './spare-workers.js';
 import { WorkerChild } from './worker-child.js';
 
 /** `skylinedb-daemon`: reads the command line, starts the daemon, and tells whoever waits. */
 async function main(argv: readonly string[]): Promise<void> {
   if (argv.includes('--help') || argv.includes('-h')) {
-    process.stdout.write(DAEMON_HELP);
+    process.stdout.write(daemonHelp());
     return;
   }
   if (argv.includes('--version')) {
@@ -17,11 +18,15 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   let config: Config;
   try {
-    config = parseConfig(argv, surroundings(), process.cwd());
+    config = await loadConfig(argv, surroundings(), process.cwd());
   } catch (error) {
     // Without a configuration there is no descriptor to report to but the usual one.
     process.stderr.write(`✗ Error: ${messageOf(error)}\n`);
     process.exitCode = 2;
+    return;
+  }
+  if (argv.includes('--print-config')) {
+    process.stdout.write(`${JSON.stringify({ status: 'ok', settings: config.effective })}\n`);
     return;
   }
   const spares = new SpareWorkers(config.spareWorkers, () => new WorkerChild());

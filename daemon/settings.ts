@@ -1,0 +1,88 @@
+import { DEFAULT_MAX_FRAME } from '../protocol/frame.js';
+import { count, duration, folders, type Kind, MAX_AGE_MS, orNone, size, word } from './setting-kinds.js';
+
+/** One thing that can be set. */
+export interface Setting<T> {
+  readonly kind: Kind<T>;
+  readonly fallback: T;
+  /** What it does, for the help and the documentation. */
+  readonly help: string;
+}
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/**
+ * Everything that can be set, in one table: `wal_limit` here is `wal_limit` in the configuration file, `--wal-limit` on the
+ * command line and `SKYLINEDB_WAL_LIMIT` in the environment. Help and documentation are made of it, too.
+ */
+export const SETTINGS = {
+  root: setting(folders(), [], 'serve only databases below DIR (repeatable)'),
+  durability: setting(
+    word(['normal', 'full']),
+    'normal',
+    'normal: safe against crashes of programs; full: also against power loss, each commit',
+  ),
+  idle_timeout: setting(
+    duration(),
+    30 * 60_000,
+    'leave after this long without clients and workers; 0: never',
+  ),
+  worker_idle_timeout: setting(
+    duration(),
+    5 * 60_000,
+    'close a database after this long without requests; 0: never',
+  ),
+  busy_timeout: setting(duration(), 5_000, "how long to wait for another program's write lock"),
+  session_ttl: setting(
+    duration({ max: MAX_AGE_MS }),
+    7 * 24 * 3_600_000,
+    'how long the outcomes of a client that has gone are kept; 0: for ever',
+  ),
+  wal_limit: setting(
+    size({ min: 1024 ** 2 }),
+    64 * 1024 ** 2,
+    'what a write-ahead log may grow to, as far as readers allow',
+  ),
+  max_workers: setting(count(1, 4096), 64, 'databases open at once'),
+  spare_workers: setting(count(0, 64), 1, 'processes started ahead for databases to come; 0: none'),
+  max_frame: setting(size(), DEFAULT_MAX_FRAME, 'largest message'),
+  metrics_port: setting<number | null>(
+    orNone(count(0, 65_535), ''),
+    null,
+    'serve metrics for Prometheus at http://127.0.0.1:N/metrics, to every user of this machine; 0: any free port, which Status tells',
+  ),
+  metrics_databases: setting(
+    count(0, 1000),
+    20,
+    'databases with metrics of their own, the busiest ones; the others are summed',
+  ),
+  log_level: setting(word(LOG_LEVELS), 'info', `how much the log tells: ${LOG_LEVELS.join(', ')}`),
+} as const;
+
+export type SettingName = keyof typeof SETTINGS;
+/** A value for each of them. */
+export type Values = { readonly [Name in SettingName]: ValueOf<(typeof SETTINGS)[Name]> };
+type ValueOf<S> = S extends Setting<infer T> ? T : never;
+
+export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
+
+function setting<T>(kind: Kind<T>, fallback: NoInfer<T>, help: string): Setting<T> {
+  return { kind, fallback, help };
+}
+
+/** Its option on the command line, without the dashes. */
+export function flagOf(name: SettingName): string {
+  return name.replaceAll('_', '-');
+}
+
+/** Its variable in the environment. */
+export function variableOf(name: SettingName): string {
+  return `SKYLINEDB_${name.toUpperCase()}`;
+}
+
+/** Its default as people write it. */
+export function fallbackOf(name: SettingName): string {
+  const { kind, fallback } = SETTINGS[name] as Setting<unknown>;
+  return kind.format(fallback);
+}
