@@ -18,6 +18,12 @@ export interface StormResult {
 
 export type Storm = (setting: StormSetting) => Promise<StormResult>;
 
+/** How many were killed, of whatever kind. */
+export function killsOf({ figures }: StormResult): number {
+  const kills = Object.entries(figures).filter(([what]) => what.includes('killed'));
+  return kills.reduce((sum, [, count]) => sum + count, 0);
+}
+
 export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
