@@ -14,6 +14,10 @@ async function main(argv: readonly string[]): Promise<void> {
   try {
     const { report, options } = await runCommandLine(argv);
     if (options !== undefined) json = options.json === true;
+    if ('run' in report) {
+      process.exitCode = await report.run(screen, json);
+      return;
+    }
     process.exitCode = report.exitCode ?? 0;
     await screen.out.write(json ? [...report.json(), '\n'] : []);
     if (!json) await report.human(screen);

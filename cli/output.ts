@@ -11,6 +11,15 @@ export interface Report {
   readonly exitCode?: number;
 }
 
+/** What a command does that goes on speaking: until it is ended, or with somebody who answers. */
+export interface Session {
+  /**
+   * @param json one JSON value on each line, for programs
+   * @returns the exit code
+   */
+  run(screen: Screen, json: boolean): Promise<number>;
+}
+
 /** Results go to `out`, messages to `err`. */
 export interface Screen {
   readonly out: Output;
@@ -43,6 +52,11 @@ export class Output {
     this.colors = pc.createColors(this.isTerminal && !noColor);
     // Without a listener a reader that left (`| head`) would end the process with a stack trace.
     stream.on('error', () => undefined);
+  }
+
+  /** Whoever read it has left: nothing more is written. */
+  get gone(): boolean {
+    return this.#gone;
   }
 
   /**

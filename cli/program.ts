@@ -2,13 +2,13 @@ import { Command, CommanderError } from 'commander';
 import { VERSION } from '../protocol/version.js';
 import { usageError } from './errors.js';
 import { type CommonOptions, commonOptions, optionsOf } from './options.js';
-import { type Report, replyReport } from './output.js';
+import { type Report, replyReport, type Session } from './output.js';
 
 /**
  * Gives a command its arguments and options.
  * @returns what it does, called once the command line has been read
  */
-export type Define = (command: Command) => () => Promise<Report>;
+export type Define = (command: Command) => () => Promise<Report | Session>;
 
 interface CommandEntry {
   readonly summary: string;
@@ -61,6 +61,10 @@ const COMMANDS: { readonly [name: string]: CommandEntry } = {
     summary: 'figures of the daemon and its databases',
     load: () => import('./commands/status.js'),
   },
+  top: {
+    summary: 'what the daemon and its databases do now, live',
+    load: () => import('./commands/top.js'),
+  },
   metrics: {
     summary: "the daemon's figures for Prometheus",
     load: () => import('./commands/metrics.js'),
@@ -79,8 +83,8 @@ const AFTER_HELP = `
 Exit codes:
   0 done, 1 the database refused, 2 wrong usage, 3 no daemon, 4 closed for maintenance
 
-Commands that act on a database start the daemon if none runs; ping, query, status, metrics, shutdown
-and endpoint do not.
+Commands that act on a database start the daemon if none runs; ping, query, status, top, metrics,
+shutdown and endpoint do not.
 
 Examples:
   skylinedb-cli exec --db stars.db "CREATE TABLE stars (id INTEGER PRIMARY KEY, name TEXT)"
@@ -95,10 +99,10 @@ Examples:
  */
 export async function runCommandLine(
   argv: readonly string[],
-): Promise<{ report: Report; options: CommonOptions | undefined }> {
+): Promise<{ report: Report | Session; options: CommonOptions | undefined }> {
   const program = new Command('skylinedb-cli');
   let printed = '';
-  let report: Report | undefined;
+  let report: Report | Session | undefined;
   let called: Command = program;
 
   commonOptions(program, 'how long to wait, such as 5s or 250ms; what for depends on the command')

@@ -89,13 +89,13 @@ export class Client {
   /** Figures of the daemon and of every database it knows, or of one. */
   async status(
     file?: string,
-    options: RequestOptions & { readonly buckets?: boolean } = {},
+    options: RequestOptions & { readonly detail?: boolean } = {},
   ): Promise<StatusReply> {
-    const { buckets, ...rest } = options;
+    const { detail, ...rest } = options;
     const message = {
       type: 'Status' as const,
       ...(file === undefined ? {} : { db: resolve(file) }),
-      ...(buckets === undefined ? {} : { buckets }),
+      ...(detail === undefined ? {} : { detail }),
     };
     return decodeReply('Status', await this.request(message, rest));
   }

@@ -46,7 +46,7 @@ export class DaemonFigures {
   }
 
   /** The fields of Status. */
-  async status(databases: readonly RoutedDatabase[], buckets: boolean): Promise<StatusFields> {
+  async status(databases: readonly RoutedDatabase[], detail: boolean): Promise<StatusFields> {
     return {
       version: VERSION,
       pid: process.pid,
@@ -60,7 +60,7 @@ export class DaemonFigures {
       requests: this.requests,
       errors: Object.fromEntries(this.#errors),
       metrics_port: this.metricsPort,
-      databases: await Promise.all(databases.map((database) => databaseStatus(database, buckets))),
+      databases: await Promise.all(databases.map((database) => databaseStatus(database, detail))),
     };
   }
 

@@ -253,9 +253,9 @@ export class Router {
     });
   }
 
-  async #status({ db, buckets = false }: StatusRequest): Promise<object> {
+  async #status({ db, detail = false }: StatusRequest): Promise<object> {
     const chosen = db === undefined ? this.#databases.all() : [await this.#requests.located(db)];
-    return await this.#figures.status(chosen, buckets);
+    return await this.#figures.status(chosen, detail);
   }
 
   /** Answers with what the promise brings, or with its error. Never rejects. */

@@ -2,12 +2,13 @@ import type { DatabaseStatus } from '../protocol/messages.js';
 import type { RoutedDatabase } from './database.js';
 import { figuresOf } from './figures.js';
 import { bucketTop, type HistogramCounts, percentiles } from './worker/histogram.js';
+import { walReaders } from './worker/lock-holders.js';
 
 /**
  * One database's record in Status, its worker's figures included where that answers.
- * @param buckets whether all that was counted of the latency is told, not only its percentiles
+ * @param detail whether all that was counted of the latency is told, not only its percentiles, and how many read the file
  */
-export async function databaseStatus(database: RoutedDatabase, buckets: boolean): Promise<DatabaseStatus> {
+export async function databaseStatus(database: RoutedDatabase, detail: boolean): Promise<DatabaseStatus> {
   const { counts, stats, stale, walBytes, queueDepth } = await figuresOf(database);
   const known = database.known ?? { rev: 0, epoch: 1 };
   const latency = percentiles(counts.latency);
@@ -20,6 +21,7 @@ export async function databaseStatus(database: RoutedDatabase, buckets: boolean)
     worker_pid: database.worker?.pid ?? null,
     queue_depth: queueDepth,
     clients: stats?.clients ?? 0,
+    ...(detail ? readersOf(database) : {}),
     wal_bytes: walBytes,
     ...(stats?.wal ? { wal: stats.wal } : {}),
     counters: {
@@ -30,7 +32,7 @@ export async function databaseStatus(database: RoutedDatabase, buckets: boolean)
       worker_restarts: counts.restarts,
       errors: counts.errors,
     },
-    latency_us: latency && { ...latency, ...(buckets ? { buckets: bucketList(counts.latency) } : {}) },
+    latency_us: latency && { ...latency, ...(detail ? { buckets: bucketList(counts.latency) } : {}) },
     queue_us: percentiles(counts.queue),
     execute_us: percentiles(counts.execute),
     commit_us: percentiles(counts.commit),
@@ -38,6 +40,12 @@ export async function databaseStatus(database: RoutedDatabase, buckets: boolean)
     checkpoint_wait_us: percentiles(counts.checkpointWait),
     stale,
   };
+}
+
+/** Its worker is none: it is there to write. */
+function readersOf({ path, worker }: RoutedDatabase): { readers?: number } {
+  if (process.platform !== 'linux') return {};
+  return { readers: worker === null ? 0 : walReaders(path).filter(({ pid }) => pid !== worker.pid).length };
 }
 
 /** `[largest, count]` of each bucket that holds something. */

@@ -256,6 +256,7 @@ function decodeDatabaseStatus(value: unknown): DatabaseStatus {
     worker_pid: worker === null ? null : asInteger(worker, 'worker_pid'),
     queue_depth: integer(object, 'queue_depth'),
     clients: integer(object, 'clients'),
+    ...optional(object, 'readers', asInteger),
     wal_bytes: integer(object, 'wal_bytes'),
     ...optional(object, 'wal', decodeWal),
     counters: {

@@ -85,7 +85,7 @@ const decoders: Decoders = {
     ...optional(object, 'if_older_than', asVersion),
     ...optional(object, 'timeout_ms', asTimeout),
   }),
-  Status: (object) => ({ ...decodeDb(object), ...optional(object, 'buckets', asBoolean) }),
+  Status: (object) => ({ ...decodeDb(object), ...optional(object, 'detail', asBoolean) }),
   Metrics: () => ({}),
 };
 

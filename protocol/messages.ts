@@ -132,8 +132,8 @@ export interface AttachRequest extends DatabaseRequest {
 }
 export interface StatusRequest extends DatabaseRequest {
   readonly type: 'Status';
-  /** Tell all that was counted of each latency, not only its percentiles. */
-  readonly buckets?: boolean;
+  /** Tell all that was counted of each latency, not only its percentiles, and how many read each file. */
+  readonly detail?: boolean;
 }
 /** The daemon's figures as Prometheus reads them. */
 export interface MetricsRequest extends RequestBase {
@@ -297,6 +297,8 @@ export interface DatabaseStatus {
   readonly queue_depth: number;
   /** Clients that are attached to its worker. */
   readonly clients: number;
+  /** With `detail`: processes inside a read transaction, where the system tells. */
+  readonly readers?: number;
   readonly wal_bytes: number;
   /** Left out while no worker has the file open. */
   readonly wal?: WalStatus;
@@ -312,7 +314,7 @@ export interface DatabaseStatus {
   /** From a batch's arrival at the worker to its answer; null before the first. */
   readonly latency_us:
     | (Percentiles & {
-        /** Where it was asked for: `[microseconds, batches]`, how many took so long at most and longer than the one before. */
+        /** With `detail`: `[microseconds, batches]`, how many took so long at most and longer than the one before. */
         readonly buckets?: readonly (readonly [us: number, batches: number])[];
       })
     | null;

@@ -15,7 +15,7 @@ afterEach(async () => {
 
 const COMMANDS = [
   ...['ping', 'exec', 'query', 'prepare-for-maintenance', 'close-database', 'reopen-database'],
-  ...['replace-database', 'backup', 'checkpoint', 'status', 'metrics', 'shutdown', 'endpoint'],
+  ...['replace-database', 'backup', 'checkpoint', 'status', 'top', 'metrics', 'shutdown', 'endpoint'],
 ];
 
 /** Endless: for whatever must happen while a batch runs. */

@@ -72,7 +72,7 @@ test('what is counted: batches, groups, the parts of their time, errors by code,
   for (const part of ['latency_us', 'queue_us', 'execute_us', 'commit_us', 'group_batches'])
     expect(status[part], part).toMatchObject({ p50: expect.any(Number), max: expect.any(Number) });
   expect(status.latency_us).not.toHaveProperty('buckets');
-  const { databases } = await wire.request({ type: 'Status', db: 'x.db', buckets: true });
+  const { databases } = await wire.request({ type: 'Status', db: 'x.db', detail: true });
   const { buckets } = (databases as { latency_us: { buckets: [number, number][] } }[])[0]?.latency_us ?? {};
   expect(buckets?.reduce((all, [, batches]) => all + batches, 0)).toBe(42);
 });

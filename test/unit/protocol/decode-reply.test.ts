@@ -15,6 +15,7 @@ const OPTIONAL = [
   'columns',
   'rows',
   'buckets',
+  'readers',
   'SQL_ERROR',
   'INVALID_REQUEST',
 ];

@@ -20,7 +20,7 @@ const REFUSED: { readonly [name: string]: readonly unknown[] } = {
   if_older_than: [...WRONG.string, '', '1', '1.2', 'v1.2.3', '1.2.3.4', 'newest'],
   session: WRONG.string,
   allow_missing: WRONG.boolean,
-  buckets: WRONG.boolean,
+  detail: WRONG.boolean,
   from: WRONG.string,
   to: WRONG.string,
   overwrite: WRONG.boolean,

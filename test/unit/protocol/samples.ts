@@ -24,7 +24,7 @@ export const requests: { readonly [Type in RequestType]: { readonly [name: strin
   Checkpoint: { db: 'x.db', mode: 'truncate' },
   Attach: { db: 'x.db' },
   Shutdown: { if_older_than: '1.2.3-rc.1', timeout_ms: 2000 },
-  Status: { db: 'x.db', buckets: true },
+  Status: { db: 'x.db', detail: true },
   Metrics: {},
 };
 export const requestTypes = Object.keys(requests) as RequestType[];
@@ -60,6 +60,7 @@ const database: ReplyOf['Status']['databases'][number] = {
   worker_pid: 12,
   queue_depth: 0,
   clients: 1,
+  readers: 2,
   wal_bytes: 4152,
   wal: {
     limit: 67_108_864,
