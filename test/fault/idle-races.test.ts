@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { connect } from '../../dist/client/index.js';
 import { Playground } from '../support/playground.js';
 
-/** Timers that fire while a request arrives. Each test goes on for so long, which is some thousand times. */
+/** Timers that fire while a request arrives. Each test goes on for so long, and on a busy machine until it has seen enough. */
 const MS = 5_000;
 
 let ground: Playground;
@@ -24,7 +24,7 @@ test('workers that leave while a batch arrives: each batch is done, once, and re
   const end = performance.now() + MS;
   const seen = new Set<number>();
   let n = 0;
-  while (performance.now() < end) {
+  while (performance.now() < end || seen.size <= 2 || n <= 50) {
     n += 1;
     const insert = { sql: 'INSERT INTO t VALUES (?)', params: [n] };
     expect(await wire.exec('x.db', [insert])).toMatchObject({ status: 'ok', rev: n + 1 });
@@ -32,8 +32,6 @@ test('workers that leave while a batch arrives: each batch is done, once, and re
     // Mostly about when the worker leaves.
     if (n % 3 > 0) await pause(2 + Math.random() * 4);
   }
-  expect(seen.size).toBeGreaterThan(2);
-  expect(n).toBeGreaterThan(50);
   expect(await wire.rows('x.db', 'SELECT count(*), max(n) FROM t')).toEqual([[n, n]]);
   expect(daemon.child.exitCode).toBeNull();
   await ground.expectCleanEnd();
@@ -46,7 +44,7 @@ test('workers that leave while an attached client sends: the library notices not
   await db.exec('CREATE TABLE t (n)');
   const end = performance.now() + MS;
   let n = 0;
-  while (performance.now() < end) {
+  while (performance.now() < end || n <= 50) {
     const some = Array.from({ length: 1 + (n % 3) }, () => {
       n += 1;
       return db.run('INSERT INTO t VALUES (?)', [n]);
@@ -54,7 +52,6 @@ test('workers that leave while an attached client sends: the library notices not
     for (const { rev } of await Promise.all(some)) expect(rev).toBeLessThanOrEqual(n + 1);
     if (n % 4 > 0) await pause(2 + Math.random() * 4);
   }
-  expect(n).toBeGreaterThan(50);
   expect(await db.all('SELECT count(*) AS n, count(DISTINCT n) AS d FROM t')).toEqual([{ n, d: n }]);
   expect((await db.ping()).rev).toBe(n + 1);
   client.close();
@@ -69,7 +66,7 @@ test('workers that make room for others while batches arrive for both: none is l
   const written = await Promise.all(
     wires.map(async (wire, at) => {
       let n = 0;
-      while (performance.now() < end) {
+      while (performance.now() < end || n <= 20) {
         n += 1;
         const insert = { sql: 'INSERT INTO t VALUES (?)', params: [n] };
         expect(await wire.exec(`${at}.db`, [insert])).toMatchObject({ status: 'ok', rev: n + 1 });
@@ -79,7 +76,6 @@ test('workers that make room for others while batches arrive for both: none is l
     }),
   );
   for (const [at, n] of written.entries()) {
-    expect(n).toBeGreaterThan(20);
     expect(await wires[at]?.rows(`${at}.db`, 'SELECT count(*), max(n) FROM t')).toEqual([[n, n]]);
   }
   await ground.expectCleanEnd();
@@ -92,7 +88,7 @@ test('a daemon that leaves while clients come: each of them is served, by this o
   Object.assign(process.env, ground.env);
   const daemons = new Set<number>();
   let n = 0;
-  while (performance.now() < end) {
+  while (performance.now() < end || daemons.size <= 2 || n <= 10) {
     const client = await connect(options);
     const db = client.database(ground.file('x.db'));
     if (n === 0) await db.exec('CREATE TABLE t (n)');
@@ -102,7 +98,5 @@ test('a daemon that leaves while clients come: each of them is served, by this o
     client.close();
     await pause(Math.random() * 60);
   }
-  expect(daemons.size).toBeGreaterThan(2);
-  expect(n).toBeGreaterThan(10);
   expect(await ground.sqlite3(ground.file('x.db'), 'SELECT count(*), max(n) FROM t')).toBe(`${n}|${n}`);
 });
