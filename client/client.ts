@@ -167,6 +167,7 @@ export class Client {
   async #open(): Promise<Connection> {
     const until = performance.now() + this.#options.startTimeoutMs;
     let handedOff = false;
+    let refusal: SkylineError | null = null;
     for (;;) {
       const connection = new Connection(await reachDaemon(this.#options));
       try {
@@ -190,15 +191,23 @@ export class Client {
         return connection;
       } catch (error) {
         connection.close();
-        const gone =
-          error instanceof SkylineError &&
-          (error.code === 'SHUTTING_DOWN' || error.code === 'CONNECTION_LOST');
-        if (!gone || performance.now() > until) throw explain(error);
+        const passing = error instanceof SkylineError && PASSING.has(error.code);
+        // The last try has hardly any time: what the others met says more.
+        if (!passing || performance.now() > until)
+          throw explain(isTimeout(error) ? (refusal ?? error) : error);
+        refusal = error;
         // A leaving daemon may have long work to finish: ask now and then, not all the time.
         await sleep(LEAVING_POLL_MS);
       }
     }
   }
+}
+
+/** The daemon leaves, or has gone, or has too many clients just now. */
+const PASSING: ReadonlySet<string> = new Set(['SHUTTING_DOWN', 'CONNECTION_LOST', 'QUEUE_FULL']);
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof SkylineError && error.code === 'TIMEOUT';
 }
 
 function closedClient(): SkylineError {
@@ -209,7 +218,7 @@ function closedClient(): SkylineError {
 
 /** A daemon of another version may be why it cannot be understood. */
 function explain(error: unknown): unknown {
-  if (error instanceof SkylineError && error.code === 'TIMEOUT') {
+  if (isTimeout(error)) {
     return new SkylineError(
       'NO_DAEMON',
       'Something listens at the endpoint and does not answer. If it is a daemon that hangs, end its process; its log is in the state folder.',

@@ -32,6 +32,10 @@ export interface Config {
   /** Databases with metrics of their own; the others' are summed. */
   readonly metricsDatabases: number;
   readonly limits: Limits;
+  /** Milliseconds for a batch that does not say how many; 0 for no limit. */
+  readonly batchTimeoutMs: number;
+  /** Bytes of unanswered requests of all connections of a process together. */
+  readonly maxIntakeBytes: number;
   readonly logLevel: LogLevel;
   /** Whether an older daemon at the endpoint is asked to leave. */
   readonly handOff: boolean;
@@ -96,6 +100,8 @@ function makeConfig(
     metricsPort: values.metrics_port,
     metricsDatabases: values.metrics_databases,
     limits: limitsOf(values),
+    batchTimeoutMs: values.batch_timeout,
+    maxIntakeBytes: values.max_intake_bytes,
     logLevel: values.log_level,
     handOff: flags['hand-off'] === true,
     readyFd: readyFd(flags['ready-fd']),
@@ -103,17 +109,24 @@ function makeConfig(
   });
 }
 
-function limitsOf({ max_frame: maxFrame }: Values): Limits {
+/** @throws SkylineError `INVALID_REQUEST` for a limit that no frame could reach */
+function limitsOf(values: Values): Limits {
+  const { max_frame: maxFrame, max_result_bytes: maxResult } = values;
+  // Room for the rest of the reply.
+  const largestResult = Math.max(1024, maxFrame - 64 * 1024);
+  if (maxResult !== null && maxResult > largestResult)
+    throw wrong(`max_result_bytes must be at least 64KB less than max_frame (${maxFrame} bytes).`);
   return Object.freeze({
     max_frame: maxFrame,
-    max_statements: 10_000,
+    max_statements: values.max_statements,
     // SQLITE_MAX_VARIABLE_NUMBER: https://sqlite.org/limits.html
     max_parameters: 32_766,
-    max_sql_bytes: Math.min(maxFrame, 1_000_000),
-    // Room for the rest of the reply.
-    max_result_bytes: Math.max(1024, maxFrame - 64 * 1024),
-    max_in_flight: 1024,
-    max_session_result_bytes: 64 * 1024,
+    max_sql_bytes: Math.min(maxFrame, values.max_sql_bytes),
+    max_result_bytes: maxResult ?? largestResult,
+    max_in_flight: values.max_in_flight,
+    max_session_result_bytes: values.max_session_result_bytes,
+    max_sessions: values.max_sessions,
+    max_connections: values.max_connections,
   });
 }
 

@@ -269,6 +269,8 @@ export class RoutedDatabase implements PoolMember {
         sessionTtlMs: config.sessionTtlMs,
         walLimit: config.walLimit,
         limits: config.limits,
+        batchTimeoutMs: config.batchTimeoutMs,
+        maxIntakeBytes: config.maxIntakeBytes,
         known: this.known,
       },
       {

@@ -1,6 +1,6 @@
 import { decodeRequest, usableId } from '../protocol/decode-request.js';
 import { readBatchEnvelope } from '../protocol/envelope.js';
-import { never, ProtocolError, SkylineError } from '../protocol/errors.js';
+import { never, ProtocolError, SkylineError, toErrorReply } from '../protocol/errors.js';
 import { decodeText, parseObject } from '../protocol/frame.js';
 import {
   type ExecBatchEnvelope,
@@ -55,7 +55,7 @@ export class Router {
   readonly #log: Logger;
   readonly #hooks: RouterHooks;
   readonly #connections = new Set<ClientConnection>();
-  readonly #budget = new IntakeBudget();
+  readonly #budget: IntakeBudget;
   /** Connections with a request in progress that must be finished before their next one for the same database. */
   readonly #gates = new Map<ClientConnection, Map<RoutedDatabase, Promise<unknown>>>();
   #nextLane = 1;
@@ -70,6 +70,7 @@ export class Router {
     hooks: RouterHooks,
   ) {
     this.#config = config;
+    this.#budget = new IntakeBudget(config.maxIntakeBytes);
     this.#databases = databases;
     this.#requests = new DatabaseRequests(databases, maintenance);
     this.#figures = figures;
@@ -92,6 +93,7 @@ export class Router {
         frame: (payload) => this.#frame(connection, payload),
         refused: (code) => this.#figures.error(code),
         closed: () => {
+          if (!this.#connections.has(connection)) return;
           this.#connections.delete(connection);
           this.#figures.connections = this.#connections.size;
           this.#gates.delete(connection);
@@ -100,6 +102,12 @@ export class Router {
         },
       },
     );
+    const { max_connections: most } = this.#config.limits;
+    if (this.#connections.size >= most) {
+      this.#figures.error('QUEUE_FULL');
+      connection.finish(Buffer.from(JSON.stringify(toErrorReply(tooManyConnections(most)))));
+      return;
+    }
     this.#nextLane = this.#nextLane === FIRST_ATTACHED_LANE - 1 ? 1 : this.#nextLane + 1;
     this.#connections.add(connection);
     this.#figures.connections = this.#connections.size;
@@ -202,7 +210,7 @@ export class Router {
     const database = this.#databases.resolve(request.db);
     const gate = this.#gates.get(connection)?.get(database);
     // Its time runs from here, also while it waits for what follows.
-    const deadline = request.type === 'ExecBatch' ? deadlineOf(request) : 0;
+    const deadline = request.type === 'ExecBatch' ? this.#deadlineOf(request) : 0;
     const session = request.type === 'ExecBatch' && request.session !== undefined;
     const go = () => this.#forDatabase(connection, slot, database, request, { payload, deadline, session });
     // This client's earlier request for this database goes first.
@@ -283,6 +291,11 @@ export class Router {
     });
   }
 
+  /** On the machine's monotonic clock; 0 for none. */
+  #deadlineOf({ timeout_ms: ms = this.#config.batchTimeoutMs || undefined }: ExecBatchEnvelope): number {
+    return ms === undefined ? 0 : monotonicMs() + ms;
+  }
+
   #reply(slot: Slot, fields: object): object {
     return { status: 'ok', ...(slot.id === undefined ? {} : { id: slot.id }), ...fields };
   }
@@ -293,9 +306,12 @@ function clientOf({ client = {} }: HelloRequest): object {
   return { ...client, name: client.name?.slice(0, 100), version: client.version?.slice(0, 100) };
 }
 
-/** On the machine's monotonic clock; 0 for none. */
-function deadlineOf(request: ExecBatchEnvelope): number {
-  return request.timeout_ms === undefined ? 0 : monotonicMs() + request.timeout_ms;
+function tooManyConnections(most: number): SkylineError {
+  return new SkylineError(
+    'QUEUE_FULL',
+    `The daemon has ${most} connections, which is its limit (max_connections). Close some, or try again later.`,
+    { details: { limit: 'max_connections', limit_value: most } },
+  );
 }
 
 function shuttingDown(): SkylineError {

@@ -1,6 +1,9 @@
 import { DEFAULT_MAX_FRAME } from '../protocol/frame.js';
 import { count, duration, folders, type Kind, MAX_AGE_MS, orNone, size, word } from './setting-kinds.js';
 
+/** The transport takes some more, so that those over it can be told. */
+const MAX_CONNECTIONS = 16_000;
+
 /** One thing that can be set. */
 export interface Setting<T> {
   readonly kind: Kind<T>;
@@ -56,6 +59,43 @@ export const SETTINGS = {
     count(0, 1000),
     20,
     'databases with metrics of their own, the busiest ones; the others are summed',
+  ),
+  batch_timeout: setting(
+    duration(),
+    0,
+    'how long a batch may take that does not say so itself (timeout_ms); 0: as long as it takes',
+  ),
+  max_statements: setting(count(1, 1_000_000), 10_000, 'statements in a batch'),
+  max_sql_bytes: setting(size({ min: 1 }), 1_000_000, 'bytes of one statement'),
+  max_result_bytes: setting<number | null>(
+    orNone(size(), ''),
+    null,
+    'bytes of all rows of a batch; without it, what fits into max_frame: 64KB less',
+  ),
+  max_in_flight: setting(
+    count(1, 65_536),
+    1024,
+    'unanswered requests of a connection, over which nothing more is read from it',
+  ),
+  max_intake_bytes: setting(
+    size({ min: 1024 ** 2 }),
+    16 * 1024 ** 2,
+    'bytes of unanswered requests of all connections together, over which nothing more is read from those that have any',
+  ),
+  max_session_result_bytes: setting(
+    size({ min: 1, max: 1024 ** 2 }),
+    64 * 1024,
+    'bytes of an answer up to which a session keeps its results',
+  ),
+  max_sessions: setting(
+    count(100, 1_000_000),
+    10_000,
+    'sessions that a database keeps; the longest unused ones of more are forgotten',
+  ),
+  max_connections: setting(
+    count(1, MAX_CONNECTIONS),
+    MAX_CONNECTIONS,
+    "connections at the daemon's endpoint, and at each worker's own",
   ),
   log_level: setting(word(LOG_LEVELS), 'info', `how much the log tells: ${LOG_LEVELS.join(', ')}`),
 } as const;

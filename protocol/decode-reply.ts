@@ -120,15 +120,7 @@ const decoders: ReplyDecoders = {
       protocol: integer(object, 'protocol'),
       version: text(object, 'version'),
       pid: integer(object, 'pid'),
-      limits: {
-        max_frame: integer(limits, 'max_frame'),
-        max_statements: integer(limits, 'max_statements'),
-        max_parameters: integer(limits, 'max_parameters'),
-        max_sql_bytes: integer(limits, 'max_sql_bytes'),
-        max_result_bytes: integer(limits, 'max_result_bytes'),
-        max_in_flight: integer(limits, 'max_in_flight'),
-        max_session_result_bytes: integer(limits, 'max_session_result_bytes'),
-      },
+      limits: decodeLimits(limits),
       ...optional(object, 'hand_off', asBoolean),
     };
   },
@@ -220,6 +212,12 @@ const decoders: ReplyDecoders = {
  */
 export function decodeReply<Name extends keyof ReplyOf>(name: Name, object: JsonObject): ReplyOf[Name] {
   return decoders[name](object);
+}
+
+/** Whatever this daemon limits: another version's names are no error. */
+function decodeLimits(object: JsonObject): HelloReply['limits'] {
+  const limits = Object.keys(object).map((name) => [name, integer(object, name)]);
+  return { ...Object.fromEntries(limits), max_frame: integer(object, 'max_frame') };
 }
 
 function decodeResult(value: unknown): StatementResult {

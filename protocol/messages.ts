@@ -186,12 +186,17 @@ export interface Limits {
   readonly max_in_flight: number;
   /** Bytes of a batch's results up to which a session keeps them, to send them again. */
   readonly max_session_result_bytes: number;
+  /** Sessions that a database keeps: the longest unused ones of more are forgotten. */
+  readonly max_sessions: number;
+  /** Connections at the daemon's endpoint, and at each worker's own. */
+  readonly max_connections: number;
 }
 export interface HelloReply extends ReplyBase {
   readonly protocol: number;
   readonly version: string;
   readonly pid: number;
-  readonly limits: Limits;
+  /** A daemon of another version may have others. */
+  readonly limits: Pick<Limits, 'max_frame'> & Partial<Limits>;
   /** Whether a newer client may ask it to leave now. Older daemons do not say, and mean no. */
   readonly hand_off?: boolean;
 }

@@ -41,7 +41,7 @@ export class AttachedClients {
   readonly #lanes: Lanes<Job>;
   readonly #hooks: AttachedHooks;
   readonly #connections = new Set<ClientConnection>();
-  readonly #budget = new IntakeBudget();
+  readonly #budget: IntakeBudget;
   #listening: Promise<Listener> | null = null;
   #closing: Promise<void> | null = null;
   #nextLane = FIRST_ATTACHED_LANE;
@@ -54,6 +54,7 @@ export class AttachedClients {
   /** @param lanes where what they send waits */
   constructor(options: WorkerOptions, lanes: Lanes<Job>, hooks: AttachedHooks) {
     this.#options = options;
+    this.#budget = new IntakeBudget(options.maxIntakeBytes);
     this.#lanes = lanes;
     this.#hooks = hooks;
   }
@@ -129,8 +130,10 @@ export class AttachedClients {
         },
       },
     );
+    const full = this.#connections.size >= this.#options.limits.max_connections;
     this.#connections.add(connection);
-    if (this.#listening === null) connection.finish(DETACHED);
+    // There is the router's way for those over the limit, too.
+    if (full || this.#listening === null) connection.finish(DETACHED);
   }
 
   /** @throws ProtocolError when the stream cannot be understood any more */
@@ -147,7 +150,7 @@ export class AttachedClients {
       }
       // All else is checked where it is executed.
       this.#checkDatabase(object.db);
-      const { timeout_ms: timeout } = object;
+      const { timeout_ms: timeout = this.#options.batchTimeoutMs || undefined } = object;
       const deadline = timeout === undefined ? 0 : monotonicMs() + asTimeout(timeout, 'timeout_ms');
       this.#accept(new AttachedBatch(connection, slot, frame, deadline, this.#drained));
     } catch (error) {

@@ -1,21 +1,25 @@
 /** What a request costs besides its bytes: objects, places in queues. */
 const REQUEST_BYTES = 1024;
-/** Bytes of unanswered requests, of all connections together, over which nothing more is read. */
-const HIGH_MARK = 16 * 1024 * 1024;
-/** Below it, reading goes on: not at every answer, or all connections would be woken for one request's room. */
-const LOW_MARK = 12 * 1024 * 1024;
-
 /**
  * What all connections of a process may have unanswered together: each alone is bounded, but there can be thousands. Over the
  * mark only a connection without anything unanswered is read, so that nobody waits behind those who push.
  */
 export class IntakeBudget {
+  readonly #highMark: number;
+  /** Below it, reading goes on: not at every answer, or all connections would be woken for one request's room. */
+  readonly #lowMark: number;
   #used = 0;
   /** In the order in which they came to wait. */
   #waiting = new Set<() => void>();
 
+  /** @param maxBytes of unanswered requests, over which nothing more is read */
+  constructor(maxBytes: number) {
+    this.#highMark = maxBytes;
+    this.#lowMark = maxBytes * 0.75;
+  }
+
   get isFull(): boolean {
-    return this.#used >= HIGH_MARK;
+    return this.#used >= this.#highMark;
   }
 
   take(bytes: number): void {
@@ -24,7 +28,7 @@ export class IntakeBudget {
 
   give(bytes: number): void {
     this.#used -= bytes + REQUEST_BYTES;
-    if (this.#waiting.size === 0 || this.#used > LOW_MARK) return;
+    if (this.#waiting.size === 0 || this.#used > this.#lowMark) return;
     const waiting = this.#waiting;
     this.#waiting = new Set();
     for (const wake of waiting) wake();

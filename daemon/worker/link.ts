@@ -141,6 +141,10 @@ export interface WorkerOptions {
   /** Bytes that the WAL should not exceed. */
   readonly walLimit: number;
   readonly limits: Limits;
+  /** Milliseconds for a batch that does not say how many; 0 for no limit. */
+  readonly batchTimeoutMs: number;
+  /** Bytes of unanswered requests of all attached clients together. */
+  readonly maxIntakeBytes: number;
   /** The last position that the router knows; null if it never saw the database. */
   readonly known: Position | null;
 }

@@ -23,8 +23,6 @@ const DECIDED: ReadonlySet<string> = new Set([
 /** Outcomes of one session that are kept although nobody acknowledges them, and their size in UTF-16 units. */
 export const MAX_OUTCOMES = 2048;
 export const MAX_SESSION_SIZE = 1024 * 1024;
-/** Sessions of one database: beyond it, the longest unused ones are forgotten. */
-export const MAX_SESSIONS = 10_000;
 /** Sessions forgotten at once: a moment's work. */
 const FORGET_AT_ONCE = 1_000;
 /** New sessions after which it is looked again whether there are too many. */
@@ -131,13 +129,13 @@ export class Sessions {
     if (performance.now() < this.#lookAt) return false;
     this.#lookAt = performance.now() + LOOK_AFTER_MS;
     const { count, oldest } = this.#table.count();
-    return count > MAX_SESSIONS || (count > 0 && oldest < tooOld(ttlMs));
+    return count > this.#limits.max_sessions || (count > 0 && oldest < tooOld(ttlMs));
   }
 
   /** Forgets sessions, some at once, in the transaction that is open: those too old, and the oldest of too many. */
   forget(ttlMs: number): void {
     const { count } = this.#table.count();
-    this.#table.remove(tooOld(ttlMs), count - MAX_SESSIONS, FORGET_AT_ONCE);
+    this.#table.remove(tooOld(ttlMs), count - this.#limits.max_sessions, FORGET_AT_ONCE);
     this.#clearCache();
     this.#lookAt = 0;
   }
@@ -145,8 +143,8 @@ export class Sessions {
   #limitCount(): void {
     this.#made = 0;
     const { count } = this.#table.count();
-    if (count <= MAX_SESSIONS) return;
-    this.#table.remove(0, count - MAX_SESSIONS, 2 * LOOK_EVERY);
+    if (count <= this.#limits.max_sessions) return;
+    this.#table.remove(0, count - this.#limits.max_sessions, 2 * LOOK_EVERY);
     this.#clearCache();
   }
 

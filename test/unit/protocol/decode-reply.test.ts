@@ -3,7 +3,7 @@ import { decodeReply } from '../../../protocol/decode-reply.js';
 import { parseObject } from '../../../protocol/frame.js';
 import type { ReplyOf } from '../../../protocol/messages.js';
 import { arrived, refusal, refusesField, WRONG } from './helpers.js';
-import { changed, type Path, places, replies, replyNames } from './samples.js';
+import { changed, LIMITS, type Path, places, replies, replyNames } from './samples.js';
 
 const OPTIONAL = [
   'wal',
@@ -18,6 +18,9 @@ const OPTIONAL = [
   'readers',
   'SQL_ERROR',
   'INVALID_REQUEST',
+  'hand_off',
+  // Older daemons have fewer.
+  ...Object.keys(LIMITS).filter((name) => name !== 'max_frame'),
 ];
 /** What some fields take besides the type that the sample shows. */
 const ALSO: { readonly [field: string]: readonly unknown[] } = {

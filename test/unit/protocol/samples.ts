@@ -9,6 +9,8 @@ export const LIMITS: Limits = {
   max_result_bytes: 4096,
   max_in_flight: 8,
   max_session_result_bytes: 64,
+  max_sessions: 100,
+  max_connections: 10,
 };
 
 /** The fields of a full request of each type, as the router reads them. */
@@ -96,7 +98,7 @@ const database: ReplyOf['Status']['databases'][number] = {
 };
 /** A reply of each kind, with every field. */
 export const replies: ReplyOf = {
-  Hello: { status: 'ok', protocol: 1, version: '0.1.0', pid: 7, limits: LIMITS },
+  Hello: { status: 'ok', protocol: 1, version: '0.1.0', pid: 7, limits: LIMITS, hand_off: true },
   Ping: { status: 'ok', version: '0.1.0', pid: 7, uptime_ms: 0 },
   PingDatabase: {
     status: 'ok',

@@ -27,6 +27,8 @@ const LIMITS: Limits = {
   max_result_bytes: 2_000,
   max_in_flight: 100,
   max_session_result_bytes: 500,
+  max_sessions: 10_000,
+  max_connections: 10,
 };
 
 let dir: string;

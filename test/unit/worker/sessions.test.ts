@@ -8,7 +8,7 @@ import { Guard } from '../../../daemon/worker/batch.js';
 import { isGroupable, type Outcome } from '../../../daemon/worker/execute.js';
 import type { WorkerOptions } from '../../../daemon/worker/link.js';
 import { ServedDatabase, type Work } from '../../../daemon/worker/served-database.js';
-import { MAX_OUTCOMES, MAX_SESSION_SIZE, MAX_SESSIONS } from '../../../daemon/worker/sessions.js';
+import { MAX_OUTCOMES, MAX_SESSION_SIZE } from '../../../daemon/worker/sessions.js';
 import { decodeExecBatch } from '../../../protocol/decode-request.js';
 import { toErrorReply } from '../../../protocol/errors.js';
 import { parseObject } from '../../../protocol/frame.js';
@@ -24,6 +24,8 @@ const LIMITS: Limits = {
   max_result_bytes: 2_000_000,
   max_in_flight: 100,
   max_session_result_bytes: 64 * 1024,
+  max_sessions: 3_000,
+  max_connections: 10,
 };
 
 let dir: string;
@@ -393,14 +395,14 @@ test('there are never many more sessions than the limit, also without a quiet mo
   await run(target, [SCHEMA, { session: 'first', seq: 1, stmts: insert(1) }]);
   const { handle } = (await target.file()).connection;
   handle.exec(
-    `INSERT INTO _skylinedb_sessions WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < ${MAX_SESSIONS}) SELECT 's' || x, x, 1, 0, '' FROM i`,
+    `INSERT INTO _skylinedb_sessions WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < ${LIMITS.max_sessions}) SELECT 's' || x, x, 1, 0, '' FROM i`,
   );
   const fresh = Array.from({ length: 1_500 }, (_, n) => ({ session: `n${n}`, seq: 1, stmts: insert(n) }));
   await run(target, fresh, 512);
   const names = handle.prepare('SELECT session FROM _skylinedb_sessions').pluck().all() as string[];
-  expect(names.length).toBeLessThanOrEqual(MAX_SESSIONS + 1_000);
+  expect(names.length).toBeLessThanOrEqual(LIMITS.max_sessions + 1_000);
   expect(names).toContain('first');
-  expect(names).toContain(`s${MAX_SESSIONS}`);
+  expect(names).toContain(`s${LIMITS.max_sessions}`);
   expect(names).not.toContain('s1');
   const again = await run(target, fresh.slice(-3), 3);
   for (const one of again) expect(one).toMatchObject({ replayed: true });
