@@ -30,12 +30,17 @@ export function commonOptions(command: Command, timeoutMeans: string): Command {
 
 /** Adds `--db`. */
 export function databaseOption(command: Command): Command {
-  return command.option('--db <FILE>', "the database, relative to this command's folder", path, DEFAULT_DB);
+  return command.option(
+    '--db <DB>',
+    "the database: a name, or a file relative to this command's folder",
+    path,
+    DEFAULT_DB,
+  );
 }
 
 /** Adds `--db` where leaving it out means the daemon as a whole. */
 export function optionalDatabaseOption(command: Command, meaning: string): Command {
-  return command.option('--db <FILE>', meaning, path);
+  return command.option('--db <DB>', meaning, path);
 }
 
 /** An option that takes one of a few words. */

@@ -57,6 +57,34 @@ const COMMANDS: { readonly [name: string]: CommandEntry } = {
     summary: 'bring the WAL into the database file',
     load: () => import('./commands/checkpoint.js'),
   },
+  'create-database': {
+    summary: 'make a database with a name',
+    load: () => import('./commands/create-database.js'),
+  },
+  'drop-database': {
+    summary: 'drop a database; it can be restored for 7 days',
+    load: () => import('./commands/drop-database.js'),
+  },
+  'rename-database': {
+    summary: 'give a database another name',
+    load: () => import('./commands/rename-database.js'),
+  },
+  'restore-database': {
+    summary: 'bring a dropped database back',
+    load: () => import('./commands/restore-database.js'),
+  },
+  'configure-database': {
+    summary: 'set what a database has differently from the daemon',
+    load: () => import('./commands/configure-database.js'),
+  },
+  databases: {
+    summary: 'list the databases that have a name',
+    load: () => import('./commands/databases.js'),
+  },
+  adopt: {
+    summary: 'give names to the SQLite files of a folder',
+    load: () => import('./commands/adopt.js'),
+  },
   status: {
     summary: 'figures of the daemon and its databases',
     load: () => import('./commands/status.js'),

@@ -1,13 +1,28 @@
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isBareName } from '../protocol/database-name.js';
 import { decodeReply } from '../protocol/decode-reply.js';
 import { invalidRequest, SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
-import { type HelloReply, type PingReply, PROTOCOL_VERSION, type StatusReply } from '../protocol/messages.js';
+import {
+  type AdoptDirectoryReply,
+  type AdoptProgressEvent,
+  type AlterDatabaseReply,
+  type CreateDatabaseReply,
+  type DropDatabaseReply,
+  type HelloReply,
+  type ListDatabasesReply,
+  type PingReply,
+  PROTOCOL_VERSION,
+  type RenameDatabaseReply,
+  type RestoreDatabaseReply,
+  type StatusReply,
+} from '../protocol/messages.js';
 import { VERSION } from '../protocol/transport/this-package.js';
 import { Connection, connectionLost, type RequestOptions, type Unnumbered } from './connection.js';
 import { Database } from './database.js';
 import { handOff, mayHandOff, warnOfOldDaemon } from './hand-off.js';
+import { ask, given, type Settings, type TakeOptions, toWire, wireName } from './named.js';
 import { type CheckedOptions, type ConnectOptions, checkOptions } from './options.js';
 import { reachDaemon, tryConnect } from './reach.js';
 import { Route } from './route.js';
@@ -55,15 +70,97 @@ export class Client {
   }
 
   /**
-   * A database, by its file. Opens nothing yet.
-   * @param file relative paths belong to this process's working directory, as it is now
+   * A database, by its name or its file. Opens nothing yet.
+   * @param db a name that {@link createDatabase} has made (`stars`), or a path, which has a dot or a slash (`stars.db`,
+   *   `./stars`). Relative paths belong to this process's working directory, as it is now
    */
-  database(file: string): Database {
-    if (typeof file !== 'string' || file === '')
-      throw invalidRequest('A database is named by its file, for instance "data.db".');
-    // Names that are no paths go to the daemon as they are, to be refused with a reason.
-    const special = file === ':memory:' || /^file:/i.test(file);
-    return new Database(this, special ? file : resolve(file));
+  database(db: string): Database {
+    if (typeof db !== 'string' || db === '')
+      throw invalidRequest('A database is named by its name or file, for instance "data.db".');
+    return new Database(this, asSent(db));
+  }
+
+  /** The daemon's data directory, once it has said so. */
+  get dataDir(): string | undefined {
+    return this.#hello?.data_dir;
+  }
+
+  /**
+   * Makes a database with a name, in the daemon's data directory.
+   * @throws SkylineError `DATABASE_EXISTS`, `INVALID_REQUEST` for a name that cannot be one
+   */
+  createDatabase(
+    name: string,
+    options: { ifNotExists?: boolean; settings?: Settings } = {},
+  ): Promise<CreateDatabaseReply> {
+    const { ifNotExists, settings } = options;
+    const more = given({ if_not_exists: ifNotExists, settings: settings && toWire(settings) });
+    return ask((message) => this.request(message), { type: 'CreateDatabase', name, ...more });
+  }
+
+  /**
+   * Drops a database. Its file can be restored for 7 days.
+   * @throws SkylineError `DATABASE_IN_USE` says who uses it; `DATABASE_NOT_FOUND`
+   */
+  dropDatabase(name: string, options: TakeOptions & { ifExists?: boolean } = {}): Promise<DropDatabaseReply> {
+    const { ifExists, force, timeoutMs } = options;
+    const more = given({ if_exists: ifExists, force, timeout_ms: timeoutMs });
+    return ask((message) => this.#behind(name, message), { type: 'DropDatabase', name, ...more });
+  }
+
+  /**
+   * Gives a database another name; it keeps its rev and epoch.
+   * @throws SkylineError `DATABASE_IN_USE` says who uses it; `DATABASE_NOT_FOUND`, `DATABASE_EXISTS`
+   */
+  renameDatabase(name: string, to: string, options: TakeOptions = {}): Promise<RenameDatabaseReply> {
+    const more = given({ force: options.force, timeout_ms: options.timeoutMs });
+    return ask((message) => this.#behind(name, message), { type: 'RenameDatabase', name, to, ...more });
+  }
+
+  /** Brings the database back that was dropped last under this name. */
+  restoreDatabase(name: string, options: { as?: string } = {}): Promise<RestoreDatabaseReply> {
+    return ask((message) => this.request(message), {
+      type: 'RestoreDatabase',
+      name,
+      ...given({ as: options.as }),
+    });
+  }
+
+  /** Changes what a database has set differently from the daemon. */
+  configureDatabase(
+    name: string,
+    settings: Settings,
+    options: { reset?: readonly (keyof Settings)[] } = {},
+  ): Promise<AlterDatabaseReply> {
+    const more = given({ settings: toWire(settings), reset: options.reset?.map(wireName) });
+    return ask((message) => this.#behind(name, message), { type: 'AlterDatabase', name, ...more });
+  }
+
+  /** Every database that has a name, and those that can be restored. */
+  databases(): Promise<ListDatabasesReply> {
+    return ask((message) => this.request(message), { type: 'ListDatabases' });
+  }
+
+  /**
+   * Gives names to the SQLite files of a folder. None of them is changed or moved.
+   * @param dir relative to this process's working directory
+   */
+  adopt(
+    dir: string,
+    options: { onProgress?: (event: AdoptProgressEvent) => void } = {},
+  ): Promise<AdoptDirectoryReply> {
+    const { onProgress } = options;
+    return ask((message) => this.request(message, { onProgress }), {
+      type: 'AdoptDirectory',
+      dir: resolve(dir),
+    });
+  }
+
+  /** Behind the batches for this database that were sent before, also where those went another way. */
+  async #behind(name: string, message: Unnumbered): Promise<JsonObject> {
+    const route = this.#routes.get(name);
+    if (route?.isDirect === true) await route.settled();
+    return await this.request(message);
   }
 
   /** The way of a database's batches: one for all who write it through this client, so that they keep their order. */
@@ -88,13 +185,13 @@ export class Client {
 
   /** Figures of the daemon and of every database it knows, or of one. */
   async status(
-    file?: string,
+    db?: string,
     options: RequestOptions & { readonly detail?: boolean } = {},
   ): Promise<StatusReply> {
     const { detail, ...rest } = options;
     const message = {
       type: 'Status' as const,
-      ...(file === undefined ? {} : { db: resolve(file) }),
+      ...(db === undefined ? {} : { db: asSent(db) }),
       ...(detail === undefined ? {} : { detail }),
     };
     return decodeReply('Status', await this.request(message, rest));
@@ -208,6 +305,12 @@ const PASSING: ReadonlySet<string> = new Set(['SHUTTING_DOWN', 'CONNECTION_LOST'
 
 function isTimeout(error: unknown): boolean {
   return error instanceof SkylineError && error.code === 'TIMEOUT';
+}
+
+/** A path in full; a name, and what is neither, as it is: the daemon refuses that with a reason. */
+function asSent(db: string): string {
+  const special = isBareName(db) || db === ':memory:' || /^file:/i.test(db);
+  return special ? db : resolve(db);
 }
 
 function closedClient(): SkylineError {

@@ -9,18 +9,21 @@ import {
   type JsonObject,
   parseObject,
 } from '../protocol/frame.js';
-import type { ProgressEvent, Request } from '../protocol/messages.js';
+import type { AdoptProgressEvent, ProgressEvent, Request } from '../protocol/messages.js';
 import { GatheredWrites } from '../protocol/transport/gathered-writes.js';
 import type { ByteStream } from '../protocol/transport/node-ipc.js';
 
 /** A request without the id, which the connection gives it. */
 export type Unnumbered = Request extends infer R ? (R extends Request ? Omit<R, 'id'> : never) : never;
 
+/** Which of them comes is the request's matter. */
+type AnyProgress = ProgressEvent | AdoptProgressEvent;
+
 /** Whoever waits for an answer. */
 export interface Waiter {
   resolve(body: JsonObject): void;
   reject(error: unknown): void;
-  readonly progress?: ((event: ProgressEvent) => void) | undefined;
+  readonly progress?: ((event: AnyProgress) => void) | undefined;
 }
 
 /** What may be said about one request. */
@@ -29,7 +32,7 @@ export interface RequestOptions {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds to wait for the answer. */
   readonly timeoutMs?: number | undefined;
-  readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
+  readonly onProgress?: ((event: ProgressEvent & AdoptProgressEvent) => void) | undefined;
 }
 
 /** Copied wherever it is written. */
@@ -99,7 +102,7 @@ export class Connection {
           done();
           reject(error);
         },
-        progress: onProgress,
+        progress: onProgress as Waiter['progress'],
       });
       if (timeoutMs !== undefined && this.#waiters.has(id))
         timer = setTimeout(() => this.#take(id)?.reject(noAnswer(timeoutMs, 'unknown')), timeoutMs);
@@ -181,7 +184,7 @@ export class Connection {
   }
 
   /** What the application's callback throws is the answer to its own request, and no fault of the stream. */
-  #progress(id: number, event: ProgressEvent): void {
+  #progress(id: number, event: AnyProgress): void {
     try {
       this.#waiters.get(id)?.progress?.(event);
     } catch (error) {

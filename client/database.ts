@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { isBareName } from '../protocol/database-name.js';
 import { decodeReply } from '../protocol/decode-reply.js';
 import type { JsonObject } from '../protocol/frame.js';
 import type {
@@ -22,6 +23,7 @@ import {
   type Row,
   type SqlParams,
 } from './batch.js';
+import { fileOfName } from './catalog-file.js';
 import type { Client } from './client.js';
 import type { RequestOptions, Unnumbered } from './connection.js';
 import type { LoadTarget } from './insert-rows.js';
@@ -37,7 +39,7 @@ export interface MaintenanceOptions {
 /** One database. Writes go through the daemon; {@link reader} reads the file directly. */
 export class Database {
   readonly #client: Client;
-  /** The file's absolute path. */
+  /** The file's absolute path; of a database that has a name, the name. */
   readonly path: string;
 
   /** Use {@link Client.database}. */
@@ -118,10 +120,13 @@ export class Database {
 
   /**
    * A direct, read-only connection to the file. It sees every write whose answer has arrived.
+   * Of a database that has a name it is the file that has this name now.
    * @throws SkylineError `DATABASE_NOT_FOUND` while the file does not exist
    */
   reader(options: ReaderOptions = {}): Reader {
-    return new Reader(this.path, options);
+    const { dataDir } = this.#client;
+    const named = isBareName(this.path) && dataDir !== undefined;
+    return new Reader(named ? fileOfName(dataDir, this.path) : this.path, options);
   }
 
   /** Where the database stands. Creates nothing. */
@@ -138,10 +143,11 @@ export class Database {
     callback: (path: string) => Promise<T> | T,
     options: MaintenanceOptions = {},
   ): Promise<T> {
+    const path = isBareName(this.path) ? (await this.ping()).db_path : this.path;
     await this.close(options);
     let result: T;
     try {
-      result = await callback(this.path);
+      result = await callback(path);
     } catch (error) {
       try {
         await this.reopen();

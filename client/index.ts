@@ -6,20 +6,31 @@ export {
   SkylineError,
 } from '../protocol/errors.js';
 export type {
+  AdoptDirectoryReply,
+  AdoptProgressEvent,
+  AlterDatabaseReply,
   BackupReply,
   CheckpointMode,
   CheckpointReply,
+  CreateDatabaseReply,
+  DatabaseSettings,
   DatabaseState,
   DatabaseStatus,
+  DropDatabaseReply,
+  DroppedDatabase,
   ErrorCode,
   ErrorDetails,
+  ListDatabasesReply,
   LockHolder,
+  NamedDatabase,
   Outcome,
   PingDatabaseReply,
   PingReply,
   ProgressEvent,
+  RenameDatabaseReply,
   ReopenDatabaseReply,
   ReplaceDatabaseReply,
+  RestoreDatabaseReply,
   StatusReply,
 } from '../protocol/messages.js';
 export { real, type SqlInput, type SqlOutput } from '../protocol/values.js';
@@ -29,5 +40,6 @@ export type { RequestOptions } from './connection.js';
 export { Database, type MaintenanceOptions } from './database.js';
 export type { LoadTarget } from './insert-rows.js';
 export type { LoadOptions, LoadProgress, LoadResult } from './load.js';
+export type { Settings, TakeOptions } from './named.js';
 export type { ConnectOptions } from './options.js';
 export { Reader, type ReaderOptions } from './reader.js';

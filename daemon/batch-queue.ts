@@ -83,6 +83,8 @@ export class BatchQueue {
   #waiting: Waiting[] = [];
   /** Batches of a dead worker that are not settled yet, in order. */
   readonly #lost: Progress[] = [];
+  /** Why nothing that is unanswered goes on: its worker is being ended. */
+  #ending: SkylineError | null = null;
 
   constructor(hooks: QueueHooks) {
     this.#hooks = hooks;
@@ -129,6 +131,15 @@ export class BatchQueue {
     return new Promise((resolve, reject) => {
       this.#pass({ job: null, send: (to) => resolve(send(to)), fail: reject }, worker);
     });
+  }
+
+  /**
+   * Answers everything: what waits was not applied, and of what is in hand it is not known. The caller ends the worker.
+   * @param error for those that were not begun
+   */
+  end(error: SkylineError): void {
+    for (const waiting of this.#waiting.splice(0)) waiting.fail(error);
+    if (this.#open > 0) this.#ending = error;
   }
 
   #pass(waiting: Waiting, worker: WorkerProcess | null): void {
@@ -202,6 +213,15 @@ export class BatchQueue {
    * of its outcome commits with it, and the next worker looks at that first.
    */
   async #settleLost(exit: WorkerExit): Promise<void> {
+    if (this.#ending !== null) {
+      const ended = this.#ending;
+      this.#ending = null;
+      for (const progress of this.#lost.splice(0)) {
+        progress.open ||= progress.started;
+        this.#fail(progress, ended);
+      }
+      return;
+    }
     const before = this.#hooks.known();
     const inHand = this.#lost.some(({ started }) => started);
     const after = inHand ? await this.#hooks.position().catch(() => null) : null;

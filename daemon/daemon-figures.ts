@@ -60,7 +60,11 @@ export class DaemonFigures {
       requests: this.requests,
       errors: Object.fromEntries(this.#errors),
       metrics_port: this.metricsPort,
-      databases: await Promise.all(databases.map((database) => databaseStatus(database, detail))),
+      databases: await Promise.all(
+        databases.map((database) =>
+          databaseStatus(database, this.#databases.catalog.at(database.path)?.name, detail),
+        ),
+      ),
     };
   }
 

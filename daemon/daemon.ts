@@ -14,6 +14,7 @@ import type { Logger } from './log.js';
 import { Maintenance } from './maintenance.js';
 import { MaintenanceRecords } from './maintenance-records.js';
 import type { MetricsServer } from './metrics/server.js';
+import { NamedDatabases } from './named-databases.js';
 import { Router } from './router.js';
 import type { SpareWorkers } from './spare-workers.js';
 import { KernelLock, type LockRefusal } from './worker/kernel-lock.js';
@@ -32,12 +33,17 @@ const HAND_OFF_AGAIN_MS = 60_000;
 /** Milliseconds until a port that was taken is tried again. */
 const METRICS_RETRY_MS = 10_000;
 
+/** Milliseconds from the start, and then from one time to the next, until the catalog is looked through. */
+const FIRST_TIDY_MS = 1_000;
+const TIDY_MS = 10 * 60_000;
+
 /** One daemon: its endpoint, its lock, its router. */
 export class Daemon {
   readonly #config: Config;
   readonly #log: Logger;
   readonly #databases: Databases;
   readonly #maintenance: Maintenance;
+  readonly #named: NamedDatabases;
   readonly #records: MaintenanceRecords;
   readonly #pool: WorkerPool;
   readonly #spares: SpareWorkers<WorkerChild>;
@@ -52,6 +58,7 @@ export class Daemon {
   #idleTimer: NodeJS.Timeout | undefined;
   /** When a newer client may ask for the hand-off, on performance.now()'s clock. */
   #handOffAt = 0;
+  #tidyTimer: NodeJS.Timeout | undefined;
 
   /** @param onStopped when nothing is left to do: the process may exit */
   constructor(config: Config, spares: SpareWorkers<WorkerChild>, log: Logger, onStopped: () => void) {
@@ -64,7 +71,8 @@ export class Daemon {
     this.#databases = new Databases({ config, pool: this.#pool, spares, records: this.#records, log });
     this.#maintenance = new Maintenance(this.#records, log);
     this.#figures = new DaemonFigures(config, this.#databases, spares);
-    this.#router = new Router(config, this.#databases, this.#maintenance, this.#figures, log, {
+    this.#named = new NamedDatabases(this.#databases, this.#maintenance, log, config.endpoint);
+    this.#router = new Router(config, this.#databases, this.#maintenance, this.#named, this.#figures, log, {
       shutdown: (request) => this.#asked(request),
       handOff: () => this.#mayHandOff,
       activity: () => this.#watchIdle(),
@@ -96,6 +104,7 @@ export class Daemon {
     for (const record of this.#records.all((error) => this.#log.error(messageOf(error)))) {
       if (record.state !== 'closed') void this.#maintenance.recover(record, this.#databases.at(record.db));
     }
+    this.#tidySoon(FIRST_TIDY_MS);
     this.#watchIdle();
     void this.#serveMetrics();
   }
@@ -143,6 +152,7 @@ export class Daemon {
 
   /** Attached clients are heard of by their workers alone: one that answers is not in a long statement of theirs. */
   async #quiet(late: AbortSignal): Promise<boolean> {
+    await until(() => !this.#router.naming || late.aborted);
     const databases = this.#databases.all();
     while (!databases.every((database) => database.idle)) {
       if (late.aborted) return false;
@@ -150,6 +160,14 @@ export class Daemon {
     }
     await Promise.allSettled(databases.map(({ worker }) => worker?.order({ op: 'stats' })));
     return true;
+  }
+
+  /** In a quiet moment: what is asked at the start comes first. */
+  #tidySoon(ms: number): void {
+    this.#tidyTimer = setTimeout(() => {
+      if (this.#state !== 'serving') return;
+      void this.#named.tidy().then(() => this.#tidySoon(TIDY_MS));
+    }, ms).unref();
   }
 
   /** Finishes what was accepted, closes everything and leaves. Resolves when only the goodbyes are left. */
@@ -167,8 +185,12 @@ export class Daemon {
   async #drain(reason: string): Promise<void> {
     this.#state = 'draining';
     clearTimeout(this.#idleTimer);
+    clearTimeout(this.#tidyTimer);
     this.#log.info({ reason }, 'shutting down');
     this.#router.refusing = true;
+    // Names lead to databases that nobody has used yet: only then it is known what there is to finish.
+    await until(() => !this.#router.naming);
+    await this.#named.tidy();
     this.#spares.close();
     const databases = this.#databases.all();
     // Each worker is told to close behind what it has; a worker that starts meanwhile is waited for.

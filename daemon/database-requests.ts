@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { invalidRequest, never, SkylineError } from '../protocol/errors.js';
 import type {
   BackupRequest,
+  CatalogRequest,
   CheckpointRequest,
   ReplaceDatabaseRequest,
   RequestId,
@@ -19,8 +20,16 @@ import type { Position } from './worker/link.js';
 /** Requests about one database, other than its batches. */
 export type DatabaseRequest = Exclude<
   RoutedRequest,
-  { type: 'Hello' | 'Shutdown' | 'Status' | 'Metrics' | 'ExecBatch' }
+  CatalogRequest | { type: 'Hello' | 'Shutdown' | 'Status' | 'Metrics' | 'ExecBatch' }
 >;
+
+/** Requests that take a database's file away for a while. */
+const MAINTENANCE: ReadonlySet<string> = new Set([
+  'PrepareForMaintenance',
+  'CloseDatabase',
+  'ReopenDatabase',
+  'ReplaceDatabase',
+]);
 
 /** Whoever asks. */
 export interface Asker {
@@ -47,6 +56,7 @@ export class DatabaseRequests {
    * @throws SkylineError
    */
   async answer(database: RoutedDatabase, request: DatabaseRequest, asker: Asker): Promise<object> {
+    if (MAINTENANCE.has(request.type)) this.#refuseCatalog(database.path);
     switch (request.type) {
       case 'Ping':
         return await this.#ping(database, asker);
@@ -73,10 +83,20 @@ export class DatabaseRequests {
 
   /** The database, opened if nobody has asked yet where it stands. */
   async located(db: string): Promise<RoutedDatabase> {
+    await this.#databases.pending(db);
     const database = this.#databases.resolve(db);
     if (database.known === null && database.state === 'open' && lookAt(database.path) !== undefined)
       await database.order({ op: 'position' });
     return database;
+  }
+
+  /** The daemon needs it whenever a name is used. */
+  #refuseCatalog(path: string): void {
+    if (path !== this.#databases.catalog.path) return;
+    throw new SkylineError(
+      'DATABASE_NOT_ALLOWED',
+      `${path} is the catalog of named databases, which the daemon alone closes and changes. End the daemon to exchange it; Backup and reading are allowed.`,
+    );
   }
 
   async #ping(database: RoutedDatabase, asker: Asker): Promise<object> {
@@ -126,6 +146,7 @@ export class DatabaseRequests {
     if (!mayExist(database)) mustExist(database.path);
     const to = this.#databases.checkFile(request.to, 'to');
     lookAt(to);
+    this.#refuseCatalog(to);
     if (to === database.path || (this.#databases.find(to)?.worker ?? null) !== null) {
       throw new SkylineError('DATABASE_NOT_ALLOWED', `${to} is a database in use. Back up to another file.`);
     }

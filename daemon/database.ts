@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { never } from '../protocol/errors.js';
+import { never, type SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import type { DatabaseState } from '../protocol/messages.js';
 import { BatchQueue, type Job } from './batch-queue.js';
+import { NO_TERMS, type Terms } from './catalog.js';
 import type { Config } from './config.js';
 import { addCounts, type Counts, NO_COUNTS } from './counts.js';
 import { type FileId, lookAt } from './identity.js';
@@ -18,6 +19,7 @@ import type { WorkerChild } from './worker-child.js';
 import type { PoolMember, WorkerPool } from './worker-pool.js';
 import { type WorkerExit, WorkerProcess } from './worker-process.js';
 import { removeWorkerSocket } from './worker-sockets.js';
+import { workerTerms } from './worker-terms.js';
 
 /** Bytes of a worker's stderr that are kept for the log and for messages. */
 const MAX_LAST_WORDS = 2_000;
@@ -34,6 +36,14 @@ export interface DatabaseContext {
   readonly log: Logger;
 }
 
+/** What a database asks and tells whoever knows all of them. */
+export interface DatabaseNeighbours {
+  /** What its worker must know from the catalog. Never rejects. */
+  termsOf(path: string): Promise<Terms>;
+  /** Its worker has let go of the file. */
+  workerEnded(database: RoutedDatabase): void;
+}
+
 /** One database as the router sees it: one identity, one maintenance state, at most one worker. */
 export class RoutedDatabase implements PoolMember {
   readonly path: string;
@@ -41,8 +51,11 @@ export class RoutedDatabase implements PoolMember {
   /** Where the database stands, as far as the router knows; null before it was ever opened. */
   known: Position | null;
   lastUsed = 0;
+  /** Its file has gone to another path, and nobody has asked for this one since. */
+  left = false;
 
   readonly #context: DatabaseContext;
+  readonly #neighbours: DatabaseNeighbours;
   readonly #log: Logger;
   readonly #queue: BatchQueue;
   readonly #file: WatchedFile;
@@ -51,10 +64,12 @@ export class RoutedDatabase implements PoolMember {
   #starting: Promise<WorkerProcess> | null = null;
   #lastWords = '';
   #startAfter: Promise<unknown> | null = null;
+  #terms = NO_TERMS;
 
-  constructor(path: string, context: DatabaseContext) {
+  constructor(path: string, context: DatabaseContext, neighbours: DatabaseNeighbours) {
     this.path = path;
     this.#context = context;
+    this.#neighbours = neighbours;
     this.#log = context.log.child({ db: path });
     this.#file = new WatchedFile(path, context.config.endpoint, this.#log);
     const record = context.records.closed(path);
@@ -125,6 +140,11 @@ export class RoutedDatabase implements PoolMember {
     return this.maintenance.operation === 'ReplaceDatabase';
   }
 
+  /** When it was last used. */
+  get usedAt(): Date {
+    return new Date(Math.min(Date.now(), performance.timeOrigin + this.lastUsed));
+  }
+
   /** Nothing of it is worth remembering. */
   get forgettable(): boolean {
     return this.#worker === null && this.#starting === null && this.state === 'open' && this.idle;
@@ -180,6 +200,29 @@ export class RoutedDatabase implements PoolMember {
     void this.closeWorker();
   }
 
+  /** Its file has another name now, or is in the trash. What comes to this path next is another database. */
+  moved(): void {
+    this.known = missingFile(this.known);
+    this.fileId = undefined;
+    this.left = true;
+  }
+
+  /** Its file has come from another path, with its history. */
+  arrived(known: Position | null): void {
+    this.left = false;
+    this.known = known;
+    this.fileId = lookAt(this.path);
+  }
+
+  /**
+   * Ends what is accepted and not answered, and the worker with it.
+   * @param error what those get whose batches were not begun
+   */
+  endBatches(error: SkylineError): void {
+    this.#queue.end(error);
+    this.#worker?.kill();
+  }
+
   /** A worker that is not this database's yet: it copies, checks and swaps files. */
   newHelper(): WorkerProcess {
     return this.#spawn();
@@ -227,6 +270,7 @@ export class RoutedDatabase implements PoolMember {
   }
 
   async #start(): Promise<WorkerProcess> {
+    this.left = false;
     await this.#startAfter;
     this.#startAfter = null;
     const last = this.#worker;
@@ -237,6 +281,8 @@ export class RoutedDatabase implements PoolMember {
       // It must have let go of the file before the next one opens it.
       await last.exited;
     }
+    // Before it has a place: the catalog's worker may need one for this.
+    this.#terms = await this.#neighbours.termsOf(this.path);
     await this.#context.pool.enter(this);
     try {
       const record = this.#context.records.closed(this.path);
@@ -263,14 +309,10 @@ export class RoutedDatabase implements PoolMember {
         endpoint: config.endpoint,
         socket: child.newSocket(config.endpoint),
         routerPid: process.pid,
-        durability: config.durability,
-        busyTimeoutMs: config.busyTimeoutMs,
-        idleTimeoutMs: config.workerIdleTimeoutMs,
         sessionTtlMs: config.sessionTtlMs,
-        walLimit: config.walLimit,
-        limits: config.limits,
         batchTimeoutMs: config.batchTimeoutMs,
         maxIntakeBytes: config.maxIntakeBytes,
+        ...workerTerms(config, this.#terms),
         known: this.known,
       },
       {
@@ -354,6 +396,7 @@ export class RoutedDatabase implements PoolMember {
     if (this.#worker !== worker) return;
     this.#worker = null;
     this.#file.workerEnded(exit.code === 0);
+    this.#neighbours.workerEnded(this);
     this.#context.pool.left(this);
   }
 }

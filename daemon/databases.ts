@@ -1,6 +1,10 @@
 import { realpathSync } from 'node:fs';
+import { join, sep } from 'node:path';
+import { checkDatabaseName, isBareName } from '../protocol/database-name.js';
+import { SkylineError } from '../protocol/errors.js';
+import { Catalog } from './catalog.js';
 import { addCounts, type Counts, NO_COUNTS } from './counts.js';
-import { type DatabaseContext, RoutedDatabase } from './database.js';
+import { type DatabaseContext, type DatabaseNeighbours, RoutedDatabase } from './database.js';
 import {
   canonicalPath,
   checkRoots,
@@ -10,6 +14,9 @@ import {
   sameFile,
   spellingOf,
 } from './identity.js';
+
+/** In the data directory. */
+const TRASH_FOLDER = 'skylinedb-trash';
 
 /** Names and databases remembered; the ones longest unused are forgotten first. */
 const MAX_REMEMBERED = 10_000;
@@ -21,7 +28,8 @@ const MAX_REMEMBERED = 10_000;
  * All requests that were read together share it. None of them can have been sent after an exchange that it does not show:
  * their bytes were read before it, and nothing is read from a socket before the microtasks have run.
  */
-export class Databases {
+export class Databases implements DatabaseNeighbours {
+  readonly catalog: Catalog;
   readonly #context: DatabaseContext;
   readonly #roots: readonly string[];
   readonly #byPath = new Map<string, RoutedDatabase>();
@@ -33,6 +41,15 @@ export class Databases {
   constructor(context: DatabaseContext) {
     this.#context = context;
     this.#roots = context.config.roots.map(realOf);
+    this.catalog = new Catalog(context.config.dataDir, (path) => this.at(path), context.log);
+  }
+
+  /**
+   * What must be waited for before this `db` can be resolved; null when nothing must be, as for every path.
+   * The promise rejects when the catalog cannot be read.
+   */
+  pending(db: string | undefined): Promise<void> | null {
+    return db !== undefined && isBareName(db) ? this.catalog.pending() : null;
   }
 
   /**
@@ -51,7 +68,7 @@ export class Databases {
   }
 
   #resolve(db: string | undefined): RoutedDatabase {
-    const spelling = spellingOf(db, this.#context.config.dataDir);
+    const spelling = db !== undefined && isBareName(db) ? this.#pathOf(db) : this.#spellingOf(db);
     const known = this.#bySpelling.get(spelling);
     if (known?.replacing === true) return known;
     const found = lookAt(spelling);
@@ -59,11 +76,58 @@ export class Databases {
     const path = canonicalPath(spelling);
     checkRoots(path, this.#roots);
     refuseCompanion(path);
+    if (path.startsWith(`${this.trash}${sep}`)) throw inTrash(path);
     const database = this.at(path);
     database.look(found);
     if (found !== undefined) this.#claim(database, found);
     this.#bySpelling.set(spelling, database);
     return database;
+  }
+
+  /** Where the files of dropped databases are kept. */
+  get trash(): string {
+    return join(this.catalog.folder, TRASH_FOLDER);
+  }
+
+  termsOf(path: string) {
+    return this.catalog.termsOf(path);
+  }
+
+  workerEnded(database: RoutedDatabase): void {
+    if (database.path === this.catalog.path) this.catalog.closed();
+    else if (database.lastUsed > 0) this.catalog.used(database.path, database.usedAt);
+  }
+
+  #spellingOf(db: string | undefined): string {
+    return spellingOf(db, this.#context.config.dataDir);
+  }
+
+  /** @throws SkylineError `DATABASE_NOT_FOUND`, `INVALID_REQUEST` */
+  #pathOf(name: string): string {
+    const entry = this.catalog.find(name);
+    // One that is just being made cannot be used before it is there.
+    if (entry !== undefined && entry.intent?.op !== 'create') return entry.path;
+    throw unknownName(checkDatabaseName(name, 'db'));
+  }
+
+  /**
+   * @param dir a folder that a request names; relative ones belong to the data directory
+   * @returns its true path
+   * @throws SkylineError `DATABASE_NOT_FOUND`, `DATABASE_NOT_ALLOWED`, `INVALID_REQUEST`
+   */
+  checkFolder(dir: string): string {
+    const path = canonicalPath(spellingOf(dir, this.#context.config.dataDir, 'dir'));
+    // A root itself is allowed, too: what is in it lies below it.
+    checkRoots(join(path, 'x'), this.#roots);
+    return path;
+  }
+
+  /**
+   * Checks a path against `--root`.
+   * @throws SkylineError `DATABASE_NOT_ALLOWED`
+   */
+  checkRoots(path: string): void {
+    checkRoots(path, this.#roots);
   }
 
   /**
@@ -82,7 +146,7 @@ export class Databases {
     let database = this.#byPath.get(path);
     if (database === undefined) {
       if (this.#byPath.size >= MAX_REMEMBERED) this.#forget();
-      database = new RoutedDatabase(path, this.#context);
+      database = new RoutedDatabase(path, this.#context, this);
       this.#byPath.set(path, database);
     }
     return database;
@@ -122,6 +186,21 @@ export class Databases {
     this.#bySpelling.clear();
     this.#justSeen.clear();
   }
+}
+
+/** Nobody gave a database this name. It may have been meant as a file. */
+export function unknownName(name: string): SkylineError {
+  return new SkylineError(
+    'DATABASE_NOT_FOUND',
+    `There is no database named ${name}. Make it with "skylinedb-cli create-database ${name}" (CreateDatabase), or write ./${name} if a file is meant.`,
+  );
+}
+
+function inTrash(path: string): SkylineError {
+  return new SkylineError(
+    'DATABASE_NOT_ALLOWED',
+    `${path} is a dropped database. Bring it back with "skylinedb-cli restore-database" first.`,
+  );
 }
 
 function realOf(folder: string): string {

@@ -146,6 +146,28 @@ export class Maintenance {
     }
   }
 
+  /**
+   * Closes the file for a moment in which it may be moved, and remembers nothing of it: afterwards the database is open again,
+   * whatever has happened.
+   * @param work called when no process of the daemon has the file open, and its WAL is empty; told where it stood
+   */
+  away<T>(
+    database: RoutedDatabase,
+    operation: string,
+    timeoutMs: number,
+    work: (position: Position) => Promise<T>,
+  ): Promise<T> {
+    return database.maintenance.exclusively(operation, async () => {
+      database.maintenance.refuseUnlessOpen();
+      database.maintenance.moveTo('preparing');
+      try {
+        return await work(await this.#empty(database, timeoutMs));
+      } finally {
+        database.maintenance.moveTo('open');
+      }
+    });
+  }
+
   /** Prepares and closes; writes the record last, when all of it is true. On failure the database is open again. Returns where it stood. */
   async #shut(
     database: RoutedDatabase,
@@ -154,18 +176,7 @@ export class Maintenance {
   ): Promise<Position> {
     if (database.state === 'open') database.maintenance.moveTo('preparing');
     try {
-      const position = (await within(
-        timeoutMs,
-        database,
-        database.order({ op: 'prepare', timeoutMs }),
-      )) as unknown as Position;
-      await within(timeoutMs, database, database.closeWorker(Math.max(1, timeoutMs)));
-      if (walBytes(database.path) > 0) {
-        throw new SkylineError(
-          'CHECKPOINT_BUSY',
-          `${database.path}: another program has written to the database while it was being closed. Try again; the database is open again.`,
-        );
-      }
+      const position = await this.#empty(database, timeoutMs);
       const file = factsOf(database.path);
       this.#records.write(
         record({ db: database.path, since: new Date().toISOString(), known: position, file }),
@@ -175,6 +186,23 @@ export class Maintenance {
       database.maintenance.moveTo('open');
       throw error;
     }
+  }
+
+  /** Finishes the queue, empties the WAL and closes the file. Returns where it stood. */
+  async #empty(database: RoutedDatabase, timeoutMs: number): Promise<Position> {
+    const position = (await within(
+      timeoutMs,
+      database,
+      database.order({ op: 'prepare', timeoutMs }),
+    )) as unknown as Position;
+    await within(timeoutMs, database, database.closeWorker(Math.max(1, timeoutMs)));
+    if (walBytes(database.path) > 0) {
+      throw new SkylineError(
+        'CHECKPOINT_BUSY',
+        `${database.path}: another program has written to the database while it was being closed. Try again; the database is open again.`,
+      );
+    }
+    return position;
   }
 
   async #swapIn(

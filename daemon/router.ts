@@ -13,14 +13,16 @@ import {
 import type { ByteStream } from '../protocol/transport/node-ipc.js';
 import { VERSION } from '../protocol/transport/this-package.js';
 import type { Job } from './batch-queue.js';
+import { CatalogRequests } from './catalog-requests.js';
 import type { Config } from './config.js';
 import type { DaemonFigures } from './daemon-figures.js';
 import type { RoutedDatabase } from './database.js';
-import { type DatabaseRequest, DatabaseRequests } from './database-requests.js';
+import { type Asker, type DatabaseRequest, DatabaseRequests } from './database-requests.js';
 import type { Databases } from './databases.js';
 import type { Logger } from './log.js';
 import type { Maintenance } from './maintenance.js';
-import { FIRST_ATTACHED_LANE } from './worker/attached-clients.js';
+import type { NamedDatabases } from './named-databases.js';
+import { ROUTER_LANE } from './worker/attached-clients.js';
 import { ClientConnection, type Slot } from './worker/client-connection.js';
 import { IntakeBudget } from './worker/intake-budget.js';
 import { COUNTED_REPLY, monotonicMs } from './worker/link.js';
@@ -52,12 +54,15 @@ export class Router {
   readonly #databases: Databases;
   readonly #requests: DatabaseRequests;
   readonly #figures: DaemonFigures;
+  readonly #catalogRequests: CatalogRequests;
   readonly #log: Logger;
   readonly #hooks: RouterHooks;
   readonly #connections = new Set<ClientConnection>();
   readonly #budget: IntakeBudget;
   /** Connections with a request in progress that must be finished before their next one for the same database. */
   readonly #gates = new Map<ClientConnection, Map<RoutedDatabase, Promise<unknown>>>();
+  /** Connections whose next request has to wait until it is known what names mean. */
+  readonly #naming = new Map<ClientConnection, Promise<unknown>>();
   #nextLane = 1;
   #refusing = false;
 
@@ -65,6 +70,7 @@ export class Router {
     config: Config,
     databases: Databases,
     maintenance: Maintenance,
+    named: NamedDatabases,
     figures: DaemonFigures,
     log: Logger,
     hooks: RouterHooks,
@@ -74,6 +80,7 @@ export class Router {
     this.#databases = databases;
     this.#requests = new DatabaseRequests(databases, maintenance);
     this.#figures = figures;
+    this.#catalogRequests = new CatalogRequests(databases, named);
     this.#log = log;
     this.#hooks = hooks;
   }
@@ -97,6 +104,7 @@ export class Router {
           this.#connections.delete(connection);
           this.#figures.connections = this.#connections.size;
           this.#gates.delete(connection);
+          this.#naming.delete(connection);
           for (const database of this.#databases.all()) database.laneClosed(connection.lane);
           this.#hooks.activity();
         },
@@ -108,7 +116,7 @@ export class Router {
       connection.finish(Buffer.from(JSON.stringify(toErrorReply(tooManyConnections(most)))));
       return;
     }
-    this.#nextLane = this.#nextLane === FIRST_ATTACHED_LANE - 1 ? 1 : this.#nextLane + 1;
+    this.#nextLane = this.#nextLane === ROUTER_LANE - 1 ? 1 : this.#nextLane + 1;
     this.#connections.add(connection);
     this.#figures.connections = this.#connections.size;
     this.#hooks.activity();
@@ -117,6 +125,11 @@ export class Router {
   /** While it is set, requests are refused; those accepted before are finished. */
   set refusing(refusing: boolean) {
     this.#refusing = refusing;
+  }
+
+  /** Something that was accepted still waits for the catalog, or is at work on it. */
+  get naming(): boolean {
+    return this.#naming.size > 0 || this.#catalogRequests.atWork;
   }
 
   /** Ends all connections, each when its answers have left. */
@@ -170,6 +183,7 @@ export class Router {
             pid: process.pid,
             limits: this.#config.limits,
             hand_off: this.#hooks.handOff(),
+            data_dir: this.#config.dataDir,
           }),
         );
         return;
@@ -204,13 +218,58 @@ export class Router {
       case 'Checkpoint':
       case 'Attach':
         break;
+      case 'CreateDatabase':
+      case 'AlterDatabase':
+      case 'DropDatabase':
+      case 'RenameDatabase':
+      case 'RestoreDatabase':
+      case 'ListDatabases':
+      case 'AdoptDirectory':
+        this.#afterNaming(connection, this.#naming.get(connection) ?? Promise.resolve(), () =>
+          this.#settle(
+            connection,
+            slot,
+            this.#catalogRequests.answer(request, this.#asker(connection, slot)),
+          ),
+        );
+        return;
       default:
         never(request);
     }
-    const database = this.#databases.resolve(request.db);
-    const gate = this.#gates.get(connection)?.get(database);
     // Its time runs from here, also while it waits for what follows.
     const deadline = request.type === 'ExecBatch' ? this.#deadlineOf(request) : 0;
+    const naming = this.#naming.get(connection) ?? this.#databases.pending(request.db);
+    if (naming === null) this.#toDatabase(connection, slot, request, payload, deadline);
+    else
+      this.#afterNaming(connection, naming, async () => {
+        try {
+          await this.#databases.pending(request.db);
+          this.#toDatabase(connection, slot, request, payload, deadline);
+        } catch (error) {
+          this.#fail(connection, slot, error);
+        }
+      });
+  }
+
+  /** What this connection sends next waits for it, too: names may mean something else afterwards. */
+  #afterNaming(connection: ClientConnection, naming: Promise<unknown>, work: () => Promise<void>): void {
+    const until = naming.then(work, work);
+    this.#naming.set(connection, until);
+    void until.then(() => {
+      if (this.#naming.get(connection) === until) this.#naming.delete(connection);
+    });
+  }
+
+  /** @throws SkylineError when there can be no such database */
+  #toDatabase(
+    connection: ClientConnection,
+    slot: Slot,
+    request: ExecBatchEnvelope | DatabaseRequest,
+    payload: Buffer,
+    deadline: number,
+  ): void {
+    const database = this.#databases.resolve(request.db);
+    const gate = this.#gates.get(connection)?.get(database);
     const session = request.type === 'ExecBatch' && request.session !== undefined;
     const go = () => this.#forDatabase(connection, slot, database, request, { payload, deadline, session });
     // This client's earlier request for this database goes first.
@@ -233,14 +292,18 @@ export class Router {
       this.#execBatch(connection, slot, database, batch);
       return null;
     }
-    const asker = {
+    const asker = this.#asker(connection, slot);
+    const answered = this.#settle(connection, slot, this.#requests.answer(database, request, asker));
+    return CHANGES_STATE.has(request.type) ? answered : null;
+  }
+
+  #asker(connection: ClientConnection, slot: Slot): Asker {
+    return {
       lane: connection.lane,
       id: slot.id,
       busy: connection.inFlight > 1,
-      event: (event: Buffer) => connection.event(slot, event),
+      event: (event) => connection.event(slot, event),
     };
-    const answered = this.#settle(connection, slot, this.#requests.answer(database, request, asker));
-    return CHANGES_STATE.has(request.type) ? answered : null;
   }
 
   #execBatch(
@@ -262,7 +325,10 @@ export class Router {
   }
 
   async #status({ db, detail = false }: StatusRequest): Promise<object> {
-    const chosen = db === undefined ? this.#databases.all() : [await this.#requests.located(db)];
+    const chosen =
+      db === undefined
+        ? this.#databases.all().filter(({ left }) => !left)
+        : [await this.#requests.located(db)];
     return await this.#figures.status(chosen, detail);
   }
 

@@ -6,13 +6,19 @@ import { walReaders } from './worker/lock-holders.js';
 
 /**
  * One database's record in Status, its worker's figures included where that answers.
+ * @param name in the catalog
  * @param detail whether all that was counted of the latency is told, not only its percentiles, and how many read the file
  */
-export async function databaseStatus(database: RoutedDatabase, detail: boolean): Promise<DatabaseStatus> {
+export async function databaseStatus(
+  database: RoutedDatabase,
+  name: string | undefined,
+  detail: boolean,
+): Promise<DatabaseStatus> {
   const { counts, stats, stale, walBytes, queueDepth } = await figuresOf(database);
   const known = database.known ?? { rev: 0, epoch: 1 };
   const latency = percentiles(counts.latency);
   return {
+    ...(name === undefined ? {} : { name }),
     db_path: database.path,
     state: database.state,
     // Attached clients' batches are the worker's to tell.

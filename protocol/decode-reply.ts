@@ -1,3 +1,4 @@
+import { catalogReplyDecoders } from './decode-catalog-reply.js';
 import { isErrorCode, ProtocolError, SkylineError } from './errors.js';
 import {
   asArray,
@@ -12,6 +13,7 @@ import {
 } from './fields.js';
 import type { JsonObject } from './frame.js';
 import type {
+  AdoptProgressEvent,
   AttachReply,
   BackupReply,
   CheckpointReply,
@@ -43,7 +45,11 @@ import type {
 export type Incoming =
   | { readonly kind: 'reply'; readonly id: RequestId | undefined; readonly body: JsonObject }
   | { readonly kind: 'error'; readonly id: RequestId | undefined; readonly error: SkylineError }
-  | { readonly kind: 'progress'; readonly id: RequestId | undefined; readonly event: ProgressEvent }
+  | {
+      readonly kind: 'progress';
+      readonly id: RequestId | undefined;
+      readonly event: ProgressEvent | AdoptProgressEvent;
+    }
   | { readonly kind: 'detached' }
   | { readonly kind: 'unknown' };
 
@@ -69,10 +75,16 @@ function replyId(object: JsonObject): RequestId | undefined {
   throw unexpected('id', 'a number or a string', id);
 }
 
-function decodeProgress(object: JsonObject, id: RequestId | undefined): ProgressEvent {
+function decodeProgress(object: JsonObject, id: RequestId | undefined): ProgressEvent | AdoptProgressEvent {
+  const base = { event: 'progress' as const, ...(id === undefined ? {} : { id }) };
+  if (field(object, 'files_total') !== undefined)
+    return {
+      ...base,
+      files_done: integer(object, 'files_done'),
+      files_total: integer(object, 'files_total'),
+    };
   return {
-    event: 'progress',
-    ...(id === undefined ? {} : { id }),
+    ...base,
     pages_done: integer(object, 'pages_done'),
     pages_total: integer(object, 'pages_total'),
   };
@@ -122,6 +134,7 @@ const decoders: ReplyDecoders = {
       pid: integer(object, 'pid'),
       limits: decodeLimits(limits),
       ...optional(object, 'hand_off', asBoolean),
+      ...optional(object, 'data_dir', asString),
     };
   },
   Ping: (object): PingReply => ({
@@ -204,6 +217,13 @@ const decoders: ReplyDecoders = {
     text: text(object, 'text'),
   }),
   Shutdown: (object): ShutdownReply => ok(object),
+  CreateDatabase: (object) => ({ ...ok(object), ...catalogReplyDecoders.CreateDatabase(object) }),
+  AlterDatabase: (object) => ({ ...ok(object), ...catalogReplyDecoders.AlterDatabase(object) }),
+  DropDatabase: (object) => ({ ...ok(object), ...catalogReplyDecoders.DropDatabase(object) }),
+  RenameDatabase: (object) => ({ ...ok(object), ...catalogReplyDecoders.RenameDatabase(object) }),
+  RestoreDatabase: (object) => ({ ...ok(object), ...catalogReplyDecoders.RestoreDatabase(object) }),
+  ListDatabases: (object) => ({ ...ok(object), ...catalogReplyDecoders.ListDatabases(object) }),
+  AdoptDirectory: (object) => ({ ...ok(object), ...catalogReplyDecoders.AdoptDirectory(object) }),
 };
 
 /**
@@ -248,6 +268,7 @@ function decodeDatabaseStatus(value: unknown): DatabaseStatus {
   const latency = field(object, 'latency_us');
   const worker = field(object, 'worker_pid');
   return {
+    ...optional(object, 'name', asString),
     db_path: text(object, 'db_path'),
     state: state(object),
     ...position(object),

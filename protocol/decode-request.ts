@@ -1,3 +1,4 @@
+import { catalogDecoders } from './decode-catalog-request.js';
 import { invalidRequest, ProtocolError } from './errors.js';
 import {
   asArray,
@@ -5,6 +6,7 @@ import {
   asInteger,
   asObject,
   asString,
+  asTimeout,
   field,
   isObject,
   oneOf,
@@ -26,8 +28,6 @@ import {
 
 /** Longest string id, in UTF-16 units: it is kept until the reply and sent back. */
 const MAX_ID_LENGTH = 256;
-/** Longest `timeout_ms`: a day. */
-const MAX_TIMEOUT_MS = 24 * 60 * 60 * 1000;
 /** Longest `session`, in UTF-16 units: it is the key of a row in the database. */
 const MAX_SESSION_LENGTH = 128;
 
@@ -87,6 +87,7 @@ const decoders: Decoders = {
   }),
   Status: (object) => ({ ...decodeDb(object), ...optional(object, 'detail', asBoolean) }),
   Metrics: () => ({}),
+  ...catalogDecoders,
 };
 
 /**
@@ -118,11 +119,6 @@ function asVersion(value: unknown, where: string): string {
   if (typeof value !== 'string' || value.length > MAX_ID_LENGTH || !/^\d+\.\d+\.\d+(-.*)?$/.test(value))
     throw unexpected(where, 'a version such as "1.2.3"', value);
   return value;
-}
-
-/** Milliseconds, at most a day: setTimeout cuts anything over 2^31−1 to 1 ms. */
-export function asTimeout(value: unknown, where: string): number {
-  return Math.min(asInteger(value, where), MAX_TIMEOUT_MS);
 }
 
 function decodeHello(object: JsonObject): Omit<HelloRequest, 'id' | 'type'> {

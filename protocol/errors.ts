@@ -14,6 +14,7 @@ export type ClientErrorCode = 'NO_DAEMON' | 'CONNECTION_LOST' | 'ABORTED';
 const RETRYABLE: ReadonlySet<string> = new Set<ErrorCode | ClientErrorCode>([
   'DATABASE_PREPARING',
   'DATABASE_CLOSED',
+  'DATABASE_IN_USE',
   'BUSY',
   'CHECKPOINT_BUSY',
   'DISK_FULL',

@@ -58,6 +58,14 @@ export function asInteger(value: unknown, where: string, min = 0): number {
   return value;
 }
 
+/** Longest `timeout_ms`: a day. */
+const MAX_TIMEOUT_MS = 24 * 60 * 60 * 1000;
+
+/** Milliseconds, at most a day: setTimeout cuts anything over 2^31−1 to 1 ms. */
+export function asTimeout(value: unknown, where: string): number {
+  return Math.min(asInteger(value, where), MAX_TIMEOUT_MS);
+}
+
 /** Reads an optional field: `{}` when absent, else the field alone. Suits exactOptionalPropertyTypes. */
 export function optional<Name extends string, Value>(
   object: JsonObject,

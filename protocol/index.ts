@@ -1,5 +1,6 @@
 /** `skylinedb/protocol`: everything a program needs to speak to the daemon by itself. No I/O. */
 
+export { CATALOG_FILE, checkDatabaseName, isBareName } from './database-name.js';
 export { decodeIncoming, decodeReply, type Incoming } from './decode-reply.js';
 export { decodeExecBatch, decodeId, decodeRequest } from './decode-request.js';
 export {

@@ -45,7 +45,10 @@ interface RequestBase {
   readonly id?: RequestId;
 }
 interface DatabaseRequest extends RequestBase {
-  /** Path of the database file; relative ones belong to the daemon's data directory. Default `data.db`. */
+  /**
+   * The database: its name in the catalog, or the path of its file, which has a dot or a slash. Relative paths belong to the
+   * daemon's data directory. Default `data.db`.
+   */
   readonly db?: string;
 }
 
@@ -147,6 +150,74 @@ export interface ShutdownRequest extends RequestBase {
   readonly timeout_ms?: number;
 }
 
+// Requests about the catalog: which databases have a name.
+
+/** What a database has set differently from the instance. Left out: as the instance. */
+export interface DatabaseSettings {
+  readonly durability?: 'normal' | 'full';
+  /** Bytes that its WAL should not exceed. */
+  readonly wal_limit?: number;
+  /** Bytes of the file that SQLite maps into memory: https://sqlite.org/pragma.html#pragma_mmap_size */
+  readonly mmap_size?: number;
+  /** Milliseconds without requests after which the file is closed; 0 for never. */
+  readonly worker_idle_timeout_ms?: number;
+  /** Milliseconds to wait for another program's write lock. */
+  readonly busy_timeout_ms?: number;
+  readonly max_statements?: number;
+  readonly max_parameters?: number;
+  readonly max_sql_bytes?: number;
+  readonly max_result_bytes?: number;
+}
+interface NamedRequest extends RequestBase {
+  /** 1 to 63 letters, digits, `_` and `-`; letter case does not tell names apart. */
+  readonly name: string;
+}
+export interface CreateDatabaseRequest extends NamedRequest {
+  readonly type: 'CreateDatabase';
+  readonly if_not_exists?: boolean;
+  readonly settings?: DatabaseSettings;
+}
+export interface AlterDatabaseRequest extends NamedRequest {
+  readonly type: 'AlterDatabase';
+  readonly settings?: DatabaseSettings;
+  /** Settings that are to be the instance's again. */
+  readonly reset?: readonly (keyof DatabaseSettings)[];
+}
+export interface DropDatabaseRequest extends NamedRequest {
+  readonly type: 'DropDatabase';
+  readonly if_exists?: boolean;
+  /** End whatever can be ended of those who use it. */
+  readonly force?: boolean;
+  readonly timeout_ms?: number;
+}
+export interface RenameDatabaseRequest extends NamedRequest {
+  readonly type: 'RenameDatabase';
+  readonly to: string;
+  readonly force?: boolean;
+  readonly timeout_ms?: number;
+}
+export interface RestoreDatabaseRequest extends NamedRequest {
+  readonly type: 'RestoreDatabase';
+  /** Another name for it. */
+  readonly as?: string;
+}
+export interface ListDatabasesRequest extends RequestBase {
+  readonly type: 'ListDatabases';
+}
+/** Gives names to the SQLite files of a folder. */
+export interface AdoptDirectoryRequest extends RequestBase {
+  readonly type: 'AdoptDirectory';
+  readonly dir: string;
+}
+export type CatalogRequest =
+  | CreateDatabaseRequest
+  | AlterDatabaseRequest
+  | DropDatabaseRequest
+  | RenameDatabaseRequest
+  | RestoreDatabaseRequest
+  | ListDatabasesRequest
+  | AdoptDirectoryRequest;
+
 export type Request =
   | HelloRequest
   | PingRequest
@@ -160,7 +231,8 @@ export type Request =
   | AttachRequest
   | StatusRequest
   | MetricsRequest
-  | ShutdownRequest;
+  | ShutdownRequest
+  | CatalogRequest;
 
 export type RequestType = Request['type'];
 
@@ -199,6 +271,8 @@ export interface HelloReply extends ReplyBase {
   readonly limits: Pick<Limits, 'max_frame'> & Partial<Limits>;
   /** Whether a newer client may ask it to leave now. Older daemons do not say, and mean no. */
   readonly hand_off?: boolean;
+  /** Where named databases and the catalog are. Not told by daemons that know no names. */
+  readonly data_dir?: string;
 }
 export interface PingReply extends ReplyBase {
   readonly version: string;
@@ -292,6 +366,8 @@ export interface Percentiles {
 }
 /** A database's figures. What is counted is counted since the daemon began. */
 export interface DatabaseStatus {
+  /** Left out for a database without one. */
+  readonly name?: string;
   readonly db_path: string;
   readonly state: DatabaseState;
   readonly rev: number;
@@ -359,6 +435,73 @@ export interface MetricsReply extends ReplyBase {
 }
 export interface ShutdownReply extends ReplyBase {}
 
+/** A database of the catalog. */
+export interface NamedDatabase {
+  readonly name: string;
+  readonly id: string;
+  readonly db_path: string;
+  /** The user who made it. */
+  readonly owner: string;
+  /** Times are ISO 8601, in UTC. */
+  readonly created: string;
+  /** null before the first use. */
+  readonly last_used: string | null;
+  /** Bytes of its file and WAL; null when the file is missing. */
+  readonly size: number | null;
+  readonly settings: DatabaseSettings;
+}
+/** A database that can be restored. */
+export interface DroppedDatabase {
+  readonly name: string;
+  readonly id: string;
+  readonly dropped: string;
+  /** When it is removed for good. */
+  readonly until: string;
+  readonly size: number | null;
+}
+export interface CreateDatabaseReply extends ReplyBase {
+  /** False: it was there already (`if_not_exists`). */
+  readonly created: boolean;
+  readonly name: string;
+  readonly database_id: string;
+  readonly db_path: string;
+}
+export interface AlterDatabaseReply extends ReplyBase {
+  readonly name: string;
+  readonly settings: DatabaseSettings;
+  /** False while somebody is at work: then they count from the next opening of the file. */
+  readonly in_effect: boolean;
+}
+export interface DropDatabaseReply extends ReplyBase {
+  /** False: there was none (`if_exists`). */
+  readonly dropped: boolean;
+  /** Until when it can be restored. */
+  readonly until?: string;
+  /** Its file lies outside of the data directory and was left where it is. */
+  readonly file_kept?: string;
+}
+export interface RenameDatabaseReply extends ReplyBase {
+  readonly name: string;
+  readonly db_path: string;
+  readonly rev: number;
+  readonly epoch: number;
+}
+export interface RestoreDatabaseReply extends ReplyBase {
+  readonly name: string;
+  readonly db_path: string;
+  readonly rev: number;
+  readonly epoch: number;
+}
+export interface ListDatabasesReply extends ReplyBase {
+  readonly data_dir: string;
+  readonly databases: readonly NamedDatabase[];
+  readonly dropped: readonly DroppedDatabase[];
+}
+export interface AdoptDirectoryReply extends ReplyBase {
+  readonly adopted: readonly { readonly name: string; readonly db_path: string }[];
+  readonly skipped: readonly { readonly file: string; readonly reason: string }[];
+}
+
 /** The reply that belongs to each request. */
 export interface ReplyOf {
   Hello: HelloReply;
@@ -375,6 +518,13 @@ export interface ReplyOf {
   Status: StatusReply;
   Metrics: MetricsReply;
   Shutdown: ShutdownReply;
+  CreateDatabase: CreateDatabaseReply;
+  AlterDatabase: AlterDatabaseReply;
+  DropDatabase: DropDatabaseReply;
+  RenameDatabase: RenameDatabaseReply;
+  RestoreDatabase: RestoreDatabaseReply;
+  ListDatabases: ListDatabasesReply;
+  AdoptDirectory: AdoptDirectoryReply;
 }
 
 // ── Events ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -385,6 +535,14 @@ export interface ProgressEvent {
   readonly id?: RequestId;
   readonly pages_done: number;
   readonly pages_total: number;
+}
+
+/** Sent while an `AdoptDirectory` looks at files. */
+export interface AdoptProgressEvent {
+  readonly event: 'progress';
+  readonly id?: RequestId;
+  readonly files_done: number;
+  readonly files_total: number;
 }
 
 /**
@@ -410,6 +568,8 @@ export const ERROR_CODES = [
   'DATABASE_READONLY',
   'DATABASE_PREPARING',
   'DATABASE_CLOSED',
+  'DATABASE_EXISTS',
+  'DATABASE_IN_USE',
   'SQL_ERROR',
   'STATEMENT_NOT_ALLOWED',
   'EXPECTATION_FAILED',
@@ -453,7 +613,7 @@ export interface ErrorDetails {
   /** The limit that was passed, by its name in `Hello`'s limits. */
   readonly limit?: string;
   readonly limit_value?: number;
-  /** With `CHECKPOINT_BUSY` and `BUSY`: who holds the lock, where the system tells. */
+  /** With `CHECKPOINT_BUSY`, `BUSY` and `DATABASE_IN_USE`: who holds the lock, where the system tells. */
   readonly holders?: readonly LockHolder[];
   /** With `EXPECTATION_FAILED`; with `SESSION_CONFLICT` the epochs, where they differ. */
   readonly expected?: number;

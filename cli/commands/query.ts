@@ -1,4 +1,8 @@
 import { resolve } from 'node:path';
+import { isBareName } from '../../protocol/database-name.js';
+import { userDataFolder } from '../../protocol/endpoint.js';
+import { SkylineError } from '../../protocol/errors.js';
+import { surroundings } from '../../protocol/transport/this-package.js';
 import { usageError } from '../errors.js';
 import { collect, commonOptions, type DatabaseOptions, databaseOption, optionsOf } from '../options.js';
 import type { Report } from '../output.js';
@@ -6,6 +10,7 @@ import { parseParams } from '../params.js';
 import type { Define } from '../program.js';
 import { readStatements } from '../read-sql.js';
 import { rowsJson, writeRows } from '../rows.js';
+import { withClient } from '../session.js';
 
 interface QueryOptions extends DatabaseOptions {
   readonly param?: readonly string[];
@@ -46,7 +51,7 @@ async function query(sql: readonly string[], options: QueryOptions): Promise<Rep
   // Not through a client: that would connect.
   const { Reader } = await import('../../client/reader.js');
   using reader = new Reader(
-    resolve(options.db),
+    isBareName(options.db) ? await fileOf(options) : resolve(options.db),
     options.timeout === undefined ? {} : { busyTimeoutMs: options.timeout },
   );
   const set = reader.rows(only.sql, params);
@@ -58,4 +63,21 @@ async function query(sql: readonly string[], options: QueryOptions): Promise<Rep
     },
     human: ({ out }) => writeRows(out, set),
   };
+}
+
+/** A daemon that runs knows where its databases are; without one, it is the catalog that one would have. */
+async function fileOf(options: QueryOptions): Promise<string> {
+  const { db } = options;
+  const { fileOfName } = await import('../../client/catalog-file.js');
+  let dataDir: string | undefined;
+  try {
+    dataDir = await withClient(
+      options,
+      { start: false, waitMs: options.timeout },
+      async (client) => client.dataDir,
+    );
+  } catch (error) {
+    if (!(error instanceof SkylineError) || error.code !== 'NO_DAEMON') throw error;
+  }
+  return fileOfName(dataDir ?? userDataFolder(surroundings()), db);
 }

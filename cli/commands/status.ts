@@ -74,7 +74,11 @@ const COLUMNS: readonly (readonly [
   cell: (database: DatabaseStatus) => string,
   right: boolean,
 ])[] = [
-  ['database', ({ db_path: path }) => visible(path), false],
+  [
+    'database',
+    ({ name, db_path: path }) => (name === undefined ? visible(path) : `${name} (${visible(path)})`),
+    false,
+  ],
   ['state', ({ state, stale }) => (stale ? `${state} *` : state), false],
   ['rev', ({ rev }) => String(rev), true],
   ['epoch', ({ epoch }) => String(epoch), true],

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
-import { asTimeout, decodeRequest, usableId } from '../../protocol/decode-request.js';
+import { decodeRequest, usableId } from '../../protocol/decode-request.js';
 import { checkSocketPath } from '../../protocol/endpoint.js';
 import { invalidRequest, SkylineError } from '../../protocol/errors.js';
-import { asString } from '../../protocol/fields.js';
+import { asString, asTimeout } from '../../protocol/fields.js';
 import { decodeText, type JsonObject } from '../../protocol/frame.js';
 import {
   type DetachedEvent,
@@ -20,6 +20,8 @@ import { COUNTED_REPLY, monotonicMs, type Order, type WorkerOptions } from './li
 
 /** Connections of attached clients are numbered from here on, those of the router's clients below. */
 export const FIRST_ATTACHED_LANE = 0x8000_0000;
+/** Of the router's own batches. */
+export const ROUTER_LANE = FIRST_ATTACHED_LANE - 1;
 
 /** Milliseconds that a client may take to read its last answers when the worker leaves. */
 const GOODBYE_MS = 1_000;

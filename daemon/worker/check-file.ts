@@ -29,3 +29,11 @@ export function notFound(path: string): SkylineError {
     `There is no database at ${path}. Check the path; a first ExecBatch that writes would create it.`,
   );
 }
+
+/** The file of a database with a name is not where the catalog says. Making an empty one would hide that. */
+export function fileGone(path: string): SkylineError {
+  return new SkylineError(
+    'DATABASE_NOT_FOUND',
+    `The file of this named database is gone: ${path}. Put it back, or end the name with "skylinedb-cli drop-database".`,
+  );
+}

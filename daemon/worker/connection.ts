@@ -64,7 +64,12 @@ export class Connection {
    */
   static open(
     path: string,
-    options: { create: boolean; limits: Limits; durability: 'normal' | 'full' },
+    options: {
+      create: boolean;
+      limits: Limits;
+      durability: 'normal' | 'full';
+      mmapSize?: number | undefined;
+    },
   ): Connection {
     // timeout 0: waiting for a lock inside SQLite would block this thread; the caller waits and tries again.
     const db = new Database(path, { fileMustExist: !options.create, timeout: 0 });
@@ -75,6 +80,7 @@ export class Connection {
       // 2 MB, SQLite's own default; better-sqlite3 is compiled for 16. What is not in it is in the system's page cache.
       db.pragma('cache_size = -2000');
       db.pragma(`synchronous = ${options.durability}`);
+      if (options.mmapSize !== undefined) db.pragma(`mmap_size = ${options.mmapSize}`);
       return new Connection(db, options.limits, options.durability);
     } catch (error) {
       db.close();

@@ -82,10 +82,10 @@ export class DatabaseFile {
     const owner = held ?? (await own(options, create));
     let connection: Connection | null = null;
     try {
-      const { limits, durability } = options;
+      const { limits, durability, mmapSize } = options;
       // Its first settings read the file already: another program's lock is waited for here, too.
       const opened = await untilFree(path, patience, () =>
-        Connection.open(path, { create, limits, durability }),
+        Connection.open(path, { create, limits, durability, mmapSize }),
       );
       connection = opened;
       const stored = await untilFree(path, patience, () => readPosition(opened.handle));
@@ -235,7 +235,7 @@ export class DatabaseFile {
 
   /** Closes a file that was made for a batch which failed after all (a full disk): nothing of it stays. */
   discard(): void {
-    const empty = this.#isEmpty();
+    const empty = this.isEmpty;
     this.checkpointer.closing();
     this.connection.close();
     if (empty) rmSync(this.path, { force: true });
@@ -243,7 +243,7 @@ export class DatabaseFile {
   }
 
   /** Also with a header of its own, which WAL mode writes before the first batch. */
-  #isEmpty(): boolean {
+  get isEmpty(): boolean {
     try {
       return this.connection.handle.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined;
     } catch {

@@ -1,5 +1,5 @@
 import { decodeExecBatch, usableId } from '../../protocol/decode-request.js';
-import { ProtocolError } from '../../protocol/errors.js';
+import { ProtocolError, SkylineError } from '../../protocol/errors.js';
 import { decodeText, type JsonObject, parseObject } from '../../protocol/frame.js';
 import type { ErrorReply, Limits, RequestId } from '../../protocol/messages.js';
 import { FrameText } from '../../protocol/values.js';
@@ -86,13 +86,16 @@ export class Intake {
   readonly lanes = new Lanes<Job>();
   readonly #guard = new Guard();
   readonly #limits: Limits;
+  readonly #onlyWriter: number | undefined;
   /** Connections that have sent what cannot be read: what comes behind it is not carried out. */
   readonly #broken = new Set<number>();
   /** Taken from the lanes, but to be done by itself. */
   #held: Job | undefined;
 
-  constructor(limits: Limits) {
+  /** @param onlyWriter the one lane whose batches may write; undefined for all */
+  constructor(limits: Limits, onlyWriter?: number) {
     this.#limits = limits;
+    this.#onlyWriter = onlyWriter;
   }
 
   /** @param all also for clients that do not read their answers, because everything must be finished */
@@ -147,12 +150,20 @@ export class Intake {
       const frame = job.frame instanceof ParsedFrame ? job.frame : new ParsedFrame(decodeText(job.frame));
       id = usableId(frame.object);
       const batch = this.#guard.check(decodeExecBatch(frame.object, this.#limits), frame);
+      if (batch.mayWrite && this.#onlyWriter !== undefined && job.lane !== this.#onlyWriter) throw notYours();
       return { job, batch, deadline: job.deadline };
     } catch (error) {
       if (error instanceof ProtocolError && error.fatal) this.#broken.add(job.lane);
       return { job, id, error };
     }
   }
+}
+
+function notYours(): SkylineError {
+  return new SkylineError(
+    'DATABASE_READONLY',
+    'This is the catalog of named databases: it can be read, and is changed by CreateDatabase, RenameDatabase and the like alone.',
+  );
 }
 
 function behindBroken(): ProtocolError {

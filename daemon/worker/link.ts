@@ -140,11 +140,17 @@ export interface WorkerOptions {
   readonly sessionTtlMs: number;
   /** Bytes that the WAL should not exceed. */
   readonly walLimit: number;
+  /** Bytes of the file that SQLite maps into memory; undefined for SQLite's own default. */
+  readonly mmapSize?: number;
   readonly limits: Limits;
   /** Milliseconds for a batch that does not say how many; 0 for no limit. */
   readonly batchTimeoutMs: number;
   /** Bytes of unanswered requests of all attached clients together. */
   readonly maxIntakeBytes: number;
+  /** A missing file is an error: no batch makes it. */
+  readonly mustExist?: boolean;
+  /** The only lane whose batches may write: the catalog is the router's. */
+  readonly onlyWriter?: number;
   /** The last position that the router knows; null if it never saw the database. */
   readonly known: Position | null;
 }
@@ -157,6 +163,8 @@ export type Order =
   | { readonly op: 'position' }
   | { readonly op: 'stats' }
   | { readonly op: 'checkpoint'; readonly mode: CheckpointMode }
+  /** Make the file, with this identity. Done already: nothing. */
+  | { readonly op: 'create'; readonly id: string; readonly epoch: number }
   /** Listen for clients of its own; where, and where the database stands. */
   | { readonly op: 'listen' }
   /** Finish the queue, send attached clients to the router, then bring the whole WAL into the main file. */

@@ -9,6 +9,8 @@ import type { LockHolder } from '../../protocol/messages.js';
  * main file (https://sqlite.org/lockingv3.html), from 0x40000000 on.
  */
 const WAL_WRITE_BYTE = 120;
+/** The dead man's switch: whoever has the WAL open holds it, in a transaction or not (unixLockSharedMemory in os_unix.c). */
+const WAL_OPEN_BYTE = 128;
 const WAL_READ_FIRST = 123;
 const WAL_READ_LAST = 127;
 const MAIN_LOCK_FIRST = 0x4000_0000;
@@ -50,6 +52,11 @@ export function walReaders(path: string, platform: NodeJS.Platform = process.pla
     platform,
     (lock) => lock.start <= WAL_READ_LAST && lock.end >= WAL_READ_FIRST,
   );
+}
+
+/** Processes that have a database in WAL mode open, in a transaction or not, this one excepted. */
+export function walConnections(path: string, platform: NodeJS.Platform = process.platform): LockHolder[] {
+  return holders(`${path}-shm`, platform, (lock) => covers(lock, WAL_OPEN_BYTE));
 }
 
 /** Processes that hold a database's write lock, this one excepted. */

@@ -32,6 +32,8 @@ export async function obey(order: Order, job: OrderJob, desk: Desk): Promise<Jso
     case 'position':
       await database.open();
       return { ...database.position };
+    case 'create':
+      return { ...(await database.create({ id: order.id, epoch: order.epoch, rev: 0 })) };
     case 'listen': {
       const endpoint = await desk.clients.listen();
       await database.open();

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { SkylineError } from '../../protocol/errors.js';
 import type { CheckpointMode, WalStatus } from '../../protocol/messages.js';
 import type { CheckedBatch } from './batch.js';
-import { checkFile, notFound } from './check-file.js';
+import { checkFile, fileGone, notFound } from './check-file.js';
 import { type CheckpointResult, walBytes } from './checkpoint.js';
 import { Checkpointer } from './checkpointer.js';
 import { DatabaseFile } from './database-file.js';
@@ -100,6 +100,29 @@ export class ServedDatabase {
     return this.#file;
   }
 
+  /**
+   * Makes the file, empty but for its identity.
+   * @throws SkylineError `DATABASE_EXISTS` when there is another one
+   */
+  async create(position: Position): Promise<Position> {
+    if (await this.open()) {
+      const file = await this.file();
+      if (file.stored.id === position.id) return this.#position;
+      if (!file.isEmpty)
+        throw new SkylineError('DATABASE_EXISTS', `There is a file at ${this.path} already.`);
+    } else this.#file = await this.#openFile(true, this.#patience());
+    this.#moveTo(position);
+    try {
+      await this.savePosition();
+    } catch (error) {
+      const file = this.#file;
+      this.#file = null;
+      file?.discard();
+      throw fromSqlite(error, this.path);
+    }
+    return this.#position;
+  }
+
   /** Writes the position into the file without a batch. */
   async savePosition(): Promise<void> {
     const file = await this.file();
@@ -160,6 +183,7 @@ export class ServedDatabase {
     if (batch.turn === null) checkDeadline(deadline);
     if (await this.open()) return await this.#executeAlone(work);
     checkDeadline(deadline);
+    if (this.#options.mustExist === true) throw fileGone(this.path);
     const refused = batch.turn === null ? null : refusal(batch.turn, null, this.#position);
     if (refused !== null) throw refused;
     // There is no place to record that in: a copy of it on its way could still make the file.

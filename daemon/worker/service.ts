@@ -61,7 +61,7 @@ export class DatabaseService {
   constructor(options: WorkerOptions, outlet: Outlet) {
     this.#options = options;
     this.#outlet = outlet;
-    this.#intake = new Intake(options.limits);
+    this.#intake = new Intake(options.limits, options.onlyWriter);
     this.#database = new ServedDatabase(options, (notice) => this.#notice(notice));
     this.#clients = new AttachedClients(options, this.#intake.lanes, {
       wake: () => this.#wake(),

@@ -21,6 +21,8 @@ const OPTIONAL = [
   'hand_off',
   // Older daemons have fewer.
   ...Object.keys(LIMITS).filter((name) => name !== 'max_frame'),
+  'until',
+  'file_kept',
 ];
 /** What some fields take besides the type that the sample shows. */
 const ALSO: { readonly [field: string]: readonly unknown[] } = {
@@ -35,6 +37,8 @@ const ALSO: { readonly [field: string]: readonly unknown[] } = {
   checkpoint_us: [null],
   blocked: [null],
   last_insert_rowid: [7, -1],
+  last_used: ['x'],
+  size: [null],
 };
 
 /** The field that a message about this place names. */
@@ -90,6 +94,15 @@ describe.each(replyNames)('a reply to %s', (name) => {
 });
 
 describe('decodeReply', () => {
+  test('takes the name of a database, and the data directory, from daemons that know names', () => {
+    const [first] = replies.Status.databases;
+    const named = { ...replies.Status, databases: [{ ...first, name: 'stars' }] };
+    expect(decodeReply('Status', arrived(named)).databases[0]?.name).toBe('stars');
+    const hello = { ...replies.Hello, data_dir: '/d' };
+    expect(decodeReply('Hello', arrived(hello))).toEqual(hello);
+    refusesField('data_dir', () => decodeReply('Hello', arrived({ ...hello, data_dir: 7 })));
+  });
+
   test('takes a batch reply without results', () => {
     const { results, ...bare } = replies.ExecBatch;
     expect(results).toBeDefined();

@@ -9,6 +9,12 @@ const REQUIRED: { readonly [Type in RequestType]?: readonly string[] } = {
   Hello: ['protocol'],
   ReplaceDatabase: ['from'],
   Backup: ['to'],
+  CreateDatabase: ['name'],
+  AlterDatabase: ['name'],
+  DropDatabase: ['name'],
+  RenameDatabase: ['name', 'to'],
+  RestoreDatabase: ['name'],
+  AdoptDirectory: ['dir'],
 };
 /** What each field must refuse. */
 const REFUSED: { readonly [name: string]: readonly unknown[] } = {
@@ -25,6 +31,14 @@ const REFUSED: { readonly [name: string]: readonly unknown[] } = {
   to: WRONG.string,
   overwrite: WRONG.boolean,
   mode: [...WRONG.string, 'PASSIVE', '', 'passive '],
+  name: [...WRONG.string, '', 'a.db', 'main', 'x'.repeat(64)],
+  as: [...WRONG.string, '', 'a/b', 'nul'],
+  dir: WRONG.string,
+  if_not_exists: WRONG.boolean,
+  if_exists: WRONG.boolean,
+  force: WRONG.boolean,
+  settings: [...WRONG.object, { later: 1 }],
+  reset: [...WRONG.array, ['later'], [7]],
 };
 
 describe.each(requestTypes)('a request of type %s', (type) => {

@@ -28,6 +28,17 @@ export const requests: { readonly [Type in RequestType]: { readonly [name: strin
   Shutdown: { if_older_than: '1.2.3-rc.1', timeout_ms: 2000 },
   Status: { db: 'x.db', detail: true },
   Metrics: {},
+  CreateDatabase: {
+    name: 'stars',
+    if_not_exists: true,
+    settings: { durability: 'full', wal_limit: 2_097_152 },
+  },
+  AlterDatabase: { name: 'stars', settings: { mmap_size: 0 }, reset: ['durability', 'wal_limit'] },
+  DropDatabase: { name: 'stars', if_exists: true, force: false, timeout_ms: 10 },
+  RenameDatabase: { name: 'stars', to: 'suns', force: true, timeout_ms: 10 },
+  RestoreDatabase: { name: 'stars', as: 'suns' },
+  ListDatabases: {},
+  AdoptDirectory: { dir: '/d' },
 };
 export const requestTypes = Object.keys(requests) as RequestType[];
 
@@ -154,6 +165,41 @@ export const replies: ReplyOf = {
   },
   Metrics: { status: 'ok', content_type: 'text/plain', text: '# HELP' },
   Shutdown: { status: 'ok' },
+  CreateDatabase: { status: 'ok', created: true, name: 'stars', database_id: 'u', db_path: '/d/stars.db' },
+  AlterDatabase: { status: 'ok', name: 'stars', settings: {}, in_effect: true },
+  DropDatabase: { status: 'ok', dropped: true, until: '2026-08-01T00:00:00.000Z', file_kept: '/d/stars.db' },
+  RenameDatabase: { status: 'ok', name: 'suns', db_path: '/d/suns.db', rev: 1, epoch: 2 },
+  RestoreDatabase: { status: 'ok', name: 'suns', db_path: '/d/suns.db', rev: 1, epoch: 2 },
+  ListDatabases: {
+    status: 'ok',
+    data_dir: '/d',
+    databases: [
+      {
+        name: 'stars',
+        id: 'u',
+        db_path: '/d/stars.db',
+        owner: 'ada',
+        created: '2026-08-01T00:00:00.000Z',
+        last_used: null,
+        size: 8192,
+        settings: {},
+      },
+    ],
+    dropped: [
+      {
+        name: 'moons',
+        id: 'v',
+        dropped: '2026-08-01T00:00:00.000Z',
+        until: '2026-08-08T00:00:00.000Z',
+        size: null,
+      },
+    ],
+  },
+  AdoptDirectory: {
+    status: 'ok',
+    adopted: [{ name: 'stars', db_path: '/d/stars.db' }],
+    skipped: [{ file: 'x.txt', reason: 'it is no SQLite database' }],
+  },
 };
 export const replyNames = Object.keys(replies) as (keyof ReplyOf)[];
 

@@ -1,0 +1,45 @@
+import type { Terms } from './catalog.js';
+import type { Config } from './config.js';
+import { ROUTER_LANE } from './worker/attached-clients.js';
+import type { WorkerOptions } from './worker/link.js';
+
+type Settable = Pick<
+  WorkerOptions,
+  | 'durability'
+  | 'busyTimeoutMs'
+  | 'idleTimeoutMs'
+  | 'walLimit'
+  | 'mmapSize'
+  | 'limits'
+  | 'mustExist'
+  | 'onlyWriter'
+>;
+
+/** Bytes of a reply for what is not its rows. */
+const REST_OF_REPLY = 64 * 1024;
+
+/** How a database is served: as the instance is configured, except for what the database has set. */
+export function workerTerms(config: Config, { settings, mustExist, isCatalog }: Terms): Settable {
+  const { limits } = config;
+  const { mmap_size: mmapSize } = settings;
+  return {
+    durability: settings.durability ?? config.durability,
+    busyTimeoutMs: settings.busy_timeout_ms ?? config.busyTimeoutMs,
+    idleTimeoutMs: settings.worker_idle_timeout_ms ?? config.workerIdleTimeoutMs,
+    walLimit: settings.wal_limit ?? config.walLimit,
+    ...(mmapSize === undefined ? {} : { mmapSize }),
+    limits: {
+      ...limits,
+      max_statements: settings.max_statements ?? limits.max_statements,
+      max_parameters: settings.max_parameters ?? limits.max_parameters,
+      // What does not fit into a frame cannot be sent.
+      max_sql_bytes: Math.min(settings.max_sql_bytes ?? limits.max_sql_bytes, limits.max_frame),
+      max_result_bytes:
+        settings.max_result_bytes === undefined
+          ? limits.max_result_bytes
+          : Math.min(settings.max_result_bytes, Math.max(1024, limits.max_frame - REST_OF_REPLY)),
+    },
+    ...(mustExist ? { mustExist } : {}),
+    ...(isCatalog ? { onlyWriter: ROUTER_LANE } : {}),
+  };
+}
