@@ -18,6 +18,11 @@ export function exitCodeOf(error: SkylineError): number {
   return BY_CODE[error.code] ?? EXIT.refused;
 }
 
+/** The page that says what to do about it. */
+export function troubleshooting(code: ErrorCode | ClientErrorCode): string {
+  return `docs/troubleshooting.md#${code.toLowerCase()}`;
+}
+
 /** A command line that makes no sense. */
 export function usageError(message: string): SkylineError {
   return invalidRequest(message);
@@ -40,9 +45,12 @@ export async function presentError(
 ): Promise<{ exitCode: number; abandoned: boolean }> {
   const error = thrown instanceof SkylineError ? thrown : bug(thrown);
   const say = async () => {
-    const { red } = err.colors;
+    const { red, dim } = err.colors;
     const message = err.isTerminal ? error.message.split('\n').map(visible).join('\n') : error.message;
     await err.line(`${red('✗')} ${red('Error:')} ${message}`);
+    // For a person, who may not have met it before. Wrong usage is mended by --help.
+    if (err.isTerminal && exitCodeOf(error) !== EXIT.usage)
+      await err.line(`  ${dim(`${error.code}: see ${troubleshooting(error.code)}`)}`);
   };
   try {
     if (json) await out.line(errorJson(error));

@@ -8,7 +8,8 @@ import {
 } from './messages.js';
 
 /** Codes that the client library adds for what happens before or after the daemon. */
-export type ClientErrorCode = 'NO_DAEMON' | 'CONNECTION_LOST' | 'ABORTED';
+export const CLIENT_ERROR_CODES = ['NO_DAEMON', 'CONNECTION_LOST', 'ABORTED'] as const;
+export type ClientErrorCode = (typeof CLIENT_ERROR_CODES)[number];
 
 /** Worth sending again unchanged: the reason lies outside the request and may pass. */
 const RETRYABLE: ReadonlySet<string> = new Set<ErrorCode | ClientErrorCode>([

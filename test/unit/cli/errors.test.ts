@@ -53,7 +53,19 @@ describe('where it is said', () => {
   test('in red on a terminal, which the message cannot reach', async () => {
     const at = screen(true);
     await presentError(new SkylineError('SQL_ERROR', 'a\x1b[2Jb\nc'), false, at);
-    expect(at.streams.err.text).toBe('\x1b[31m✗\x1b[39m \x1b[31mError:\x1b[39m a\\x1b[2Jb\nc\n');
+    expect(at.streams.err.text).toContain('\x1b[31m✗\x1b[39m \x1b[31mError:\x1b[39m a\\x1b[2Jb\nc\n');
+  });
+
+  test('with the section of the documentation, where a person reads it', async () => {
+    const at = screen(true);
+    await presentError(new SkylineError('BUSY', 'held'), false, at);
+    expect(at.streams.err.text).toContain('BUSY: see docs/troubleshooting.md#busy');
+    const pipe = screen();
+    await presentError(new SkylineError('BUSY', 'held'), false, pipe);
+    expect(pipe.streams.err.text).toBe('✗ Error: held\n');
+    const usage = screen(true);
+    await presentError(usageError('What?'), false, usage);
+    expect(usage.streams.err.text).not.toContain('docs/');
   });
 
   test('on stderr when stdout fails', async () => {
