@@ -2,6 +2,13 @@ import { SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import type { Connection, Waiter } from './connection.js';
 
+/** Where a database stood by an answer, and which one it was, once that was told. */
+export interface Seen {
+  readonly epoch: number;
+  readonly rev: number;
+  readonly database: string | null;
+}
+
 /** Whoever sends batches, and hears what becomes of them. */
 export interface Sender {
   answered(pending: Pending, reply: JsonObject): void;
@@ -24,6 +31,8 @@ export class Pending implements Waiter {
   way: Connection | null = null;
   /** It was sent on a way that ended before the answer. */
   perhapsApplied = false;
+  /** The file that was there then: nowhere else it is to be applied. */
+  seen: Seen | null = null;
   /** The daemon has given it up without knowing what became of it: its record tells. */
   givenUp: SkylineError | null = null;
   /** It was sent last to be told what became of it, not to be run. */

@@ -3,7 +3,7 @@ import { decodeReply } from '../protocol/decode-reply.js';
 import { SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import { aborted, type Connection, connectionLost, noAnswer } from './connection.js';
-import { explain, Pending, type Sender } from './pending.js';
+import { explain, Pending, type Seen, type Sender } from './pending.js';
 
 /** What a route needs of its client. */
 export interface RouteHooks {
@@ -59,7 +59,7 @@ export class Route implements Sender {
   #answersSince = 0;
   #session: string = randomUUID();
   /** Where the database stood by the latest answer. */
-  #seen: { readonly epoch: number; rev: number } | null = null;
+  #seen: Seen | null = null;
   #lastSeq = 0;
   #closedBy: SkylineError | null = null;
 
@@ -197,17 +197,15 @@ export class Route implements Sender {
 
   /** What makes a batch known again: fields as JSON text, each with a comma behind it. */
   #numbers(pending: Pending): string {
-    const { seq, perhapsApplied } = pending;
+    const { seq, perhapsApplied, seen } = pending;
     // A new session would not know what was applied in the one before.
     if (!perhapsApplied) pending.session = this.#session;
     const numbers = `"session":"${pending.session}","seq":${seq},"acked":${this.#acked},`;
-    if (!perhapsApplied) return numbers;
-    // Another file may be there by now, which knows nothing of what the old one has applied.
-    const seen = this.#seen;
-    const file = seen === null ? '' : `"session_epoch":${seen.epoch},"session_rev":${seen.rev},`;
+    const asks = typeof this.#seen?.database === 'string' ? '' : '"session_database":true,';
+    if (!perhapsApplied) return numbers + asks;
     // Its time is over, or it kills workers: what became of it is all that is asked.
     pending.asked = pending.givenUp !== null || performance.now() > pending.deadline;
-    return `${numbers}${file}${pending.asked ? '"only_replay":true,' : ''}`;
+    return `${numbers}${seen === null ? asks : fileField(seen)}${pending.asked ? '"only_replay":true,' : ''}`;
   }
 
   answered(pending: Pending, reply: JsonObject): void {
@@ -221,11 +219,19 @@ export class Route implements Sender {
     if (this.#unsent.length > 0) this.#flush();
   }
 
-  #see({ epoch, rev }: JsonObject): void {
+  #see({ epoch, rev, database }: JsonObject): void {
     if (typeof epoch !== 'number' || typeof rev !== 'number') return;
     const seen = this.#seen;
-    if (seen === null || epoch > seen.epoch) this.#seen = { epoch, rev };
-    else if (epoch === seen.epoch && rev > seen.rev) seen.rev = rev;
+    const told = typeof database === 'string' ? database : null;
+    if (seen === null || epoch > seen.epoch) this.#seen = { epoch, rev, database: told };
+    else if (epoch === seen.epoch && (rev > seen.rev || told !== null))
+      this.#seen = { epoch, rev: Math.max(rev, seen.rev), database: told ?? seen.database };
+  }
+
+  /** It may have been applied, to the file that was there: another one knows nothing of that. */
+  #doubt(pending: Pending): void {
+    if (!pending.perhapsApplied) pending.seen = this.#seen;
+    pending.perhapsApplied = true;
   }
 
   refused(pending: Pending, error: unknown): void {
@@ -252,13 +258,14 @@ export class Route implements Sender {
         return true;
       case 'CONNECTION_LOST':
         if (error.outcome === 'not_applied') return true;
-        pending.perhapsApplied = true;
+        this.#doubt(pending);
         // The worker was killed, perhaps by what it had in hand. All of that is answered through the router, which counts
         // such losses and tells why, before the next worker is looked for.
         return this.#hooks.exactlyOnce;
       case 'SESSION_CONFLICT':
         // The file knows something else of this session. What was never in hand may begin a new one.
         this.#session = randomUUID();
+        this.#seen = null;
         return !pending.perhapsApplied;
       case 'WORKER_CRASHED':
       case 'TIMEOUT':
@@ -266,7 +273,7 @@ export class Route implements Sender {
         // Asked, it was not run: whatever those workers died of, the next one may tell. A TIMEOUT is the answer then.
         if (pending.asked) return error.code === 'WORKER_CRASHED';
         if (error.outcome !== 'unknown' && !pending.perhapsApplied) return false;
-        pending.perhapsApplied = true;
+        this.#doubt(pending);
         pending.givenUp = error;
         return true;
       default:
@@ -320,4 +327,10 @@ export class Route implements Sender {
       return null;
     }
   }
+}
+
+/** What tells a file from others: fields as JSON text. */
+function fileField({ epoch, rev, database }: Seen): string {
+  const which = database === null ? '' : `"session_database":${JSON.stringify(database)},`;
+  return `"session_epoch":${epoch},"session_rev":${rev},${which}`;
 }

@@ -156,6 +156,7 @@ const decoders: ReplyDecoders = {
     ...position(object),
     rows_affected: integer(object, 'rows_affected'),
     ...optional(object, 'results', (value, where) => asArray(value, where).map(decodeResult)),
+    ...optional(object, 'database', asString),
     ...optional(object, 'replayed', asTrue),
     ...optional(object, 'results_omitted', asTrue),
   }),

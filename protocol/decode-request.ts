@@ -181,6 +181,7 @@ export function decodeExecBatch(object: JsonObject, limits: Limits): DecodedBatc
     acked: given(object.acked, 'acked', asInteger),
     session_epoch: given(object.session_epoch, 'session_epoch', asInteger),
     session_rev: given(object.session_rev, 'session_rev', asInteger),
+    session_database: given(object.session_database, 'session_database', asTold),
     only_replay: given(object.only_replay, 'only_replay', asBoolean),
   };
   if (batch.acked !== undefined && batch.seq !== undefined && batch.acked >= batch.seq)
@@ -198,12 +199,23 @@ function given<T>(value: unknown, where: string, read: (value: unknown, where: s
 const asTx = oneOf(['atomic', 'none']);
 
 /** Fields that say nothing without a session. */
-const OF_SESSION = ['seq', 'acked', 'session_epoch', 'session_rev', 'only_replay'] as const;
+const OF_SESSION = [
+  'seq',
+  'acked',
+  'session_epoch',
+  'session_rev',
+  'session_database',
+  'only_replay',
+] as const;
 
 function refuseStray(object: JsonObject): void {
   const stray = OF_SESSION.find((name) => object[name] !== undefined);
   if (stray !== undefined)
     throw invalidRequest(`"${stray}" needs a "session" that it belongs to. Send both, or neither.`);
+}
+
+function asTold(value: unknown, where: string): true | string {
+  return value === true ? value : asSession(value, where);
 }
 
 function asSession(value: unknown, where: string): string {

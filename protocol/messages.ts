@@ -93,6 +93,8 @@ export interface ExecBatchRequest extends DatabaseRequest {
   readonly session_epoch?: number;
   /** The rev of the session's latest answer: an older copy in the file's place is told by it, where the epoch is the same. */
   readonly session_rev?: number;
+  /** `true`: the reply is to tell `database`. What was told: in another database the batch is refused. */
+  readonly session_database?: true | string;
   /** Answer with what is recorded of this `seq`. If there is nothing, it is given up: recorded as not applied. */
   readonly only_replay?: boolean;
 }
@@ -302,6 +304,8 @@ export interface ExecBatchReply extends ReplyBase {
   readonly rows_affected: number;
   /** One per statement; left out when the request said `results: false`. */
   readonly results?: readonly StatementResult[];
+  /** The database's own id, for `session_database: true`. Copies of the file have the same. */
+  readonly database?: string;
   /** The batch was applied before; this is what was answered, or would have been, then. */
   readonly replayed?: true;
   /** With `replayed`: there were results, too large to be kept. */

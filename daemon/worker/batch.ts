@@ -26,6 +26,8 @@ export interface Turn {
   readonly epoch: number | undefined;
   /** Of the session's latest answer. */
   readonly rev: number | undefined;
+  /** As an earlier answer has told it. */
+  readonly database: string | undefined;
   /** Answer with the record; run nothing. */
   readonly onlyReplay: boolean;
   /** Fingerprint of what it would do. */
@@ -116,6 +118,7 @@ function turnOf(request: DecodedBatch): Turn | null {
     acked,
     epoch,
     rev,
+    database: typeof request.session_database === 'string' ? request.session_database : undefined,
     onlyReplay: request.only_replay === true,
     body: fingerprint(request),
   };

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { DecodedBatch } from '../../protocol/decode-request.js';
 import { SkylineError } from '../../protocol/errors.js';
 import type { Limits } from '../../protocol/messages.js';
@@ -156,10 +157,15 @@ function apply(file: DatabaseFile, batch: CheckedBatch, before: Position, limits
   checkExpectations(batch.request, before);
   const results = newResults(batch.request, limits);
   runAll(file.connection, batch, results, file.path);
-  const position = batch.mayWrite ? { id: before.id, epoch: before.epoch, rev: before.rev + 1 } : before;
+  const position = batch.mayWrite ? following(before) : before;
   // Before the commit: a reply that is too large must not belong to a batch that was applied.
   const { reply, body } = replyTo(batch.request, position, results, limits);
   return { position, reply, body };
+}
+
+/** Where a database stands after one more batch. It gets its id with the first one, which can tell it then. */
+function following({ id, epoch, rev }: Position): Position {
+  return { id: id ?? randomUUID(), epoch, rev: rev + 1 };
 }
 
 function durabilityOf(batch: CheckedBatch, terms: Terms): Durability {
@@ -181,7 +187,7 @@ function executeEach(
   const results = newResults(batch.request, limits);
   let position = terms.position;
   let written = 0;
-  const next = () => ({ ...position, rev: position.rev + 1 });
+  const next = () => following(position);
   const commit = (done: Position) => {
     position = done;
     written += 1;
@@ -281,7 +287,8 @@ function replyTo(
 ): ReplyText {
   const list = results.json === null ? '' : `,"results":[${results.json.join(',')}]`;
   const body = `"rev":${position.rev},"epoch":${position.epoch},"rows_affected":${results.rowsAffected}${list}`;
-  const reply = okReply(request.id, body);
+  const tells = request.session_database === true && position.id !== null;
+  const reply = okReply(request.id, tells ? `${body},"database":"${position.id}"` : body);
   // A UTF-16 unit is at most three bytes: most replies need no count.
   if (reply.length * 3 > limits.max_frame && Buffer.byteLength(reply) > limits.max_frame) {
     throw new SkylineError(

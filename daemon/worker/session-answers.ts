@@ -49,6 +49,12 @@ export function refusal(turn: Turn, session: Session | null, at: Position): Skyl
       'unknown',
     );
   }
+  if (turn.database !== undefined && turn.database !== at.id) {
+    return conflict(
+      `The session knows another database than the one that is in its place (${at.id}), where this batch was not applied. Read again; then begin a new session.`,
+      'unknown',
+    );
+  }
   if (turn.epoch !== undefined && turn.epoch !== at.epoch) {
     return new SkylineError(
       'SESSION_CONFLICT',

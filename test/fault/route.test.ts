@@ -170,6 +170,28 @@ test('an older copy in the place of the database is not given what was on its wa
   expect(await file.run('INSERT INTO t VALUES (1)')).toMatchObject({ rowsAffected: 1 });
 });
 
+test('another database in the place of this one, at the same epoch and a later rev, is not given what was on its way', async () => {
+  await ground.daemon();
+  const client = await connected({ autoStart: true });
+  const other = client.database(ground.file('other.db'));
+  await other.exec('CREATE TABLE t (n)');
+  for (let n = 0; n < 10; n += 1) await other.run('INSERT INTO t VALUES (?)', [n]);
+  await other.checkpoint('truncate');
+  const file = client.database(db);
+  await file.exec('CREATE TABLE t (n)');
+  const pids = [...ground.daemons(), ...ground.workers()];
+  for (const pid of ground.workers()) process.kill(pid, 'SIGSTOP');
+  const open = failure(file.run('INSERT INTO t VALUES (99)'));
+  await new Promise((resolve) => setImmediate(resolve));
+  for (const pid of pids) process.kill(pid, 'SIGKILL');
+  rmSync(`${db}-wal`, { force: true });
+  rmSync(`${db}-shm`, { force: true });
+  copyFileSync(ground.file('other.db'), db);
+  expect(await open).toMatchObject({ code: 'SESSION_CONFLICT', outcome: 'unknown', retryable: false });
+  expect(await file.run('INSERT INTO t VALUES (1)')).toMatchObject({ rowsAffected: 1, epoch: 1, rev: 12 });
+  expect(await ground.sqlite3(db, 'SELECT count(*), max(n) FROM t')).toBe('11|9');
+});
+
 test('a batch past its timeout is stopped; what becomes of it and of its neighbours is known', async () => {
   await ground.daemon();
   const client = await connected();

@@ -214,6 +214,30 @@ test('a file that took the place of the other one is not written by what was mea
   expect(await exec([INSERT], place(4, { session_epoch: 2 }))).toMatchObject({ epoch: 2, rev: 3 });
 });
 
+test('another database is told by its id, also at the same epoch and rev', async () => {
+  const asks = await exec(['CREATE TABLE t (a)'], place(1, { session_database: true }));
+  expect(asks).toMatchObject({ rev: 1, database: expect.stringMatching(/^[0-9a-f-]{36}$/) });
+  const stored = await ground.sqlite3(ground.file('x.db'), 'SELECT id FROM _skylinedb_database');
+  expect(asks.database).toBe(stored);
+  const knows = await exec(['INSERT INTO t VALUES (1)'], place(2, { session_database: stored }));
+  expect(knows).toMatchObject({ rev: 2, epoch: 1 });
+  expect(knows).not.toHaveProperty('database');
+  expect(await exec(['INSERT INTO t VALUES (2)'], place(3, { session_database: 'another' }))).toMatchObject({
+    code: 'SESSION_CONFLICT',
+    outcome: 'unknown',
+    message: expect.stringContaining(stored),
+  });
+  // What is recorded here is replayed here, whatever the client takes it for.
+  expect(await exec(['INSERT INTO t VALUES (1)'], place(2, { session_database: 'another' }))).toMatchObject({
+    rev: 2,
+    replayed: true,
+  });
+  expect(await exec(['SELECT a FROM t'], place(4, { session_database: true }))).toMatchObject({
+    database: stored,
+    results: [{ rows: [[1]] }],
+  });
+});
+
 test('a deleted file is another one, too', async () => {
   await setUp();
   await wire.request({ type: 'CloseDatabase', db: 'x.db' });

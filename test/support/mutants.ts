@@ -30,7 +30,10 @@ const SEEDS: readonly object[] = [
   batch({ sql: 'SELECT * FROM t LIMIT ?', param_sets: [[1], [2]] }, { results: false, tx: 'none' }),
   batch({ sql: 'DELETE FROM t', expect: { rows_affected: 3 } }, { expect_rev: 4, timeout_ms: 100 }),
   batch({ sql: 'INSERT INTO t VALUES (1, 2)' }, { session: 's', seq: 3, acked: 1, session_epoch: 1 }),
-  batch({ sql: 'INSERT INTO t VALUES (1, 2)' }, { session: 's', seq: 4, only_replay: true, session_rev: 2 }),
+  batch(
+    { sql: 'INSERT INTO t VALUES (1, 2)' },
+    { session: 's', seq: 4, only_replay: true, session_rev: 2, session_database: 'x' },
+  ),
 ];
 
 const PIECES = [

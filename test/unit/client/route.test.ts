@@ -125,6 +125,35 @@ test('what may have been applied is only ever sent in the session in which it wa
   });
 });
 
+test('what may have been applied names the file that was there, whatever is there by the time it is sent again', async () => {
+  const { ways, submit } = begin();
+  void submit('A');
+  await turn();
+  const [first] = ways[0]?.sent.splice(0) ?? [];
+  expect(first?.message).toMatchObject({ session_database: true });
+  first?.resolve({ ...OK, database: 'one' });
+  void submit('B');
+  void submit('C');
+  await turn();
+  expect(ways[0]?.sent[0]?.message).not.toHaveProperty('session_database');
+  ways[0]?.lose();
+  await turn();
+  const file = { session_epoch: 1, session_rev: 3, session_database: 'one' };
+  const [b, c] = ways[1]?.sent.splice(0) ?? [];
+  expect(b?.message).toMatchObject({ seq: 2, ...file });
+  expect(c?.message).toMatchObject({ seq: 3, ...file });
+  b?.reject(new SkylineError('SESSION_CONFLICT', 'another database', { outcome: 'unknown' }));
+  void submit('D');
+  await turn();
+  const [d] = ways[1]?.sent.splice(0) ?? [];
+  expect(d?.message).toMatchObject({ seq: 4, session_database: true });
+  expect(d?.message).not.toHaveProperty('session_epoch');
+  d?.resolve({ ...OK, rev: 70, database: 'other' });
+  c?.reject(new SkylineError('CONNECTION_LOST', 'lost', { outcome: 'unknown' }));
+  await turn();
+  expect(ways.at(-1)?.sent.at(-1)?.message).toMatchObject({ seq: 3, ...file });
+});
+
 test('a batch that the daemon gave up is asked for once, and then known', async () => {
   const { ways, submit } = begin();
   const outcome = submit('INSERT');

@@ -52,12 +52,14 @@ describe('decodeExecBatch', () => {
     ['seq', [...WRONG.integer, 0, undefined]],
     ['acked', [...WRONG.integer, 7, 8]],
     ['session_epoch', WRONG.integer],
+    ['session_rev', WRONG.integer],
+    ['session_database', [null, false, 1, '', 'x'.repeat(129), {}]],
     ['only_replay', WRONG.boolean],
   ])('refuses a wrong "%s" of a session', (name, values) => {
     for (const value of values) refusesField(name, () => decode({ ...batch, [name]: value }));
   });
 
-  test.each(['seq', 'acked', 'session_epoch', 'only_replay'] as const)(
+  test.each(['seq', 'acked', 'session_epoch', 'session_rev', 'session_database', 'only_replay'] as const)(
     'refuses "%s" without a session',
     (name) => {
       refusesField(name, () => decode({ stmts: batch.stmts, [name]: batch[name] }));

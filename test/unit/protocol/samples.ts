@@ -57,6 +57,8 @@ export const batch = {
   seq: 7,
   acked: 6,
   session_epoch: 3,
+  session_rev: 4,
+  session_database: '0b9c',
   only_replay: true,
   stmts: [
     { sql: 'SELECT ?', params: [null, { $int: '1' }, 'a'], expect: { rows_affected: 0 } },
