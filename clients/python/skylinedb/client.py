@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, 
 from ._version import __version__
 from .batch import milliseconds, whole
 from .connection import Connection, Deadline, OnProgress
-from .database import Database
+from .database import Database, is_bare_name
 from .endpoint import Surroundings, resolve_endpoint
 from .errors import SkylineError, closed_client, invalid_request, no_daemon
 from .lane import Lane
@@ -93,16 +93,43 @@ class Client:
         return self._daemon
 
     def database(self, file: "str | os.PathLike[str]") -> Database:
-        """A database, by its file. Opens nothing yet.
+        """A database, by its name or its file. Opens nothing yet.
 
-        :param file: a relative path belongs to this process's working directory, as it is now
+        :param file: a name that :meth:`create_database` has made (``stars``), or a path, which has a dot or a slash
+            (``stars.db``, ``./stars``). A relative path belongs to this process's working directory, as it is now
         """
-        path = os.fspath(file)
-        if not isinstance(path, str) or path == "":
-            raise invalid_request('A database is named by its file, for instance "data.db".')
-        # Names that are no paths go to the daemon as they are, to be refused with a reason.
-        special = path == ":memory:" or path.lower().startswith("file:")
-        return Database(self, path if special else os.path.abspath(path))
+        return Database(self, _as_sent(file))
+
+    def create_database(
+        self, name: str, *, if_not_exists: Optional[bool] = None, settings: Optional[Mapping[str, Any]] = None
+    ) -> Dict[str, Any]:
+        """Makes a database with a name, in the daemon's data directory: ``created``, ``db_path``.
+
+        :param settings: what it has differently from the daemon, by its names in docs/protocol.md: ``{"durability": "full"}``
+        :raises SkylineError: ``DATABASE_EXISTS``; ``INVALID_REQUEST`` for a name that cannot be one
+        """
+        return self._catalog("CreateDatabase", name=name, if_not_exists=if_not_exists, settings=settings)
+
+    def drop_database(
+        self, name: str, *, if_exists: Optional[bool] = None, force: Optional[bool] = None
+    ) -> Dict[str, Any]:
+        """Drops a database; its file can be restored for 7 days.
+
+        :raises SkylineError: ``DATABASE_IN_USE`` says who uses it; ``DATABASE_NOT_FOUND``
+        """
+        return self._catalog("DropDatabase", name=name, if_exists=if_exists, force=force)
+
+    def rename_database(self, name: str, to: str, *, force: Optional[bool] = None) -> Dict[str, Any]:
+        """Gives a database another name; it keeps its rev and epoch."""
+        return self._catalog("RenameDatabase", name=name, to=to, force=force)
+
+    def restore_database(self, name: str) -> Dict[str, Any]:
+        """Brings the database back that was dropped last under this name."""
+        return self._catalog("RestoreDatabase", name=name)
+
+    def databases(self) -> Dict[str, Any]:
+        """Every database that has a name (``databases``), and those that can be restored (``dropped``)."""
+        return self._catalog("ListDatabases")
 
     def ping(self, timeout: Optional[float] = None) -> Dict[str, Any]:
         """Is the daemon there? ``version``, ``pid``, ``uptime_ms``."""
@@ -110,7 +137,7 @@ class Client:
 
     def status(self, file: "Optional[str | os.PathLike[str]]" = None, timeout: Optional[float] = None) -> Dict[str, Any]:
         """Figures of the daemon and of every database that it knows, or of one (docs/protocol.md, Status)."""
-        db = {} if file is None else {"db": os.path.abspath(file)}
+        db = {} if file is None else {"db": _as_sent(file)}
         return self.request({"type": "Status", **db}, timeout=timeout)
 
     def shutdown(self, timeout: Optional[float] = None) -> None:
@@ -193,6 +220,9 @@ class Client:
     ) -> None:
         self.close()
 
+    def _catalog(self, kind: str, **fields: Any) -> Dict[str, Any]:
+        return self.request({"type": kind, **{name: value for name, value in fields.items() if value is not None}})
+
     def _after_fork(self) -> None:
         """In a child, the connections are the parent's, and the lock may be held by a thread that is not there."""
         if os.getpid() != self._pid:
@@ -221,7 +251,8 @@ class Client:
                 break
             except SkylineError as error:
                 connection.close()
-                if error.code not in ("SHUTTING_DOWN", "CONNECTION_LOST") or until.passed:
+                # It leaves, or has gone, or has too many clients just now.
+                if error.code not in ("SHUTTING_DOWN", "CONNECTION_LOST", "QUEUE_FULL") or until.passed:
                     raise _explain(error) from error
                 # A leaving daemon may have long work to finish: ask now and then, not all the time.
                 time.sleep(_LEAVING_POLL)
@@ -231,6 +262,15 @@ class Client:
         self._daemon = {name: value for name, value in reply.items() if name not in ("status", "id")}
         _warn_of_old_daemon(reply)
         return connection
+
+
+def _as_sent(file: "str | os.PathLike[str]") -> str:
+    """A path in full; a name, and what is neither, as it is: the daemon refuses that with a reason."""
+    path = os.fspath(file)
+    if not isinstance(path, str) or path == "":
+        raise invalid_request('A database is named by its name or file, for instance "data.db".')
+    special = is_bare_name(path) or path == ":memory:" or path.lower().startswith("file:")
+    return path if special else os.path.abspath(path)
 
 
 def _explain(error: SkylineError) -> SkylineError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
@@ -15,12 +16,17 @@ if TYPE_CHECKING:
     from .client import Client
 
 
+def is_bare_name(db: str) -> bool:
+    """Whether it is the name of a database: whatever has no slash and no dot is none of a file."""
+    return db != "" and re.search(r"[\\/.:\0]", db) is None
+
+
 class Database:
     """One database, by its file. Use :meth:`Client.database`."""
 
     def __init__(self, client: Client, path: str) -> None:
         self._client = client
-        #: The file's absolute path.
+        #: The file's absolute path; of a database that has a name, the name.
         self.path = path
 
     def exec(
@@ -98,7 +104,7 @@ class Database:
         :param busy_timeout: seconds to wait while SQLite is briefly locked
         :raises SkylineError: ``DATABASE_NOT_FOUND`` while the file does not exist
         """
-        return Reader(self.path, busy_timeout)
+        return Reader(self._file(), busy_timeout)
 
     def ping(self, timeout: Optional[float] = None) -> Dict[str, Any]:
         """Where the database stands: ``db_path``, ``exists``, ``state``, ``rev``, ``epoch``. Creates nothing."""
@@ -116,9 +122,10 @@ class Database:
         :param timeout: seconds for readers to leave; default 5
         :raises SkylineError: ``CHECKPOINT_BUSY`` when a reader does not leave in time: then nothing was done
         """
+        path = self._file()
         self.close(timeout)
         try:
-            yield self.path
+            yield path
         finally:
             self.reopen()
 
@@ -167,6 +174,9 @@ class Database:
     def checkpoint(self, mode: Optional[str] = None) -> Dict[str, Any]:
         """https://sqlite.org/pragma.html#pragma_wal_checkpoint: ``log``, ``checkpointed``, ``busy``."""
         return self._maintain("Checkpoint", {"mode": mode})
+
+    def _file(self) -> str:
+        return str(self.ping()["db_path"]) if is_bare_name(self.path) else self.path
 
     def _maintain(
         self, kind: str, fields: Mapping[str, Any], on_progress: Optional[OnProgress] = None

@@ -273,6 +273,28 @@ class Writing(GroundTest):
         return depth
 
 
+class Named(GroundTest):
+    def test_databases_have_names(self) -> None:
+        sky = self.connect()
+        self.assertTrue(sky.create_database("stars", settings={"durability": "full"})["created"])
+        self.assertFalse(sky.create_database("Stars", if_not_exists=True)["created"])
+        self.assertEqual(refusal(lambda: sky.create_database("stars")).code, "DATABASE_EXISTS")
+        self.assertEqual(refusal(lambda: sky.database("moon").exec("SELECT 1")).code, "DATABASE_NOT_FOUND")
+        db = sky.database("stars")
+        db.batch(["CREATE TABLE t (a)", "INSERT INTO t VALUES (1)"])
+        with db.reader() as reader:
+            self.assertEqual(reader.all("SELECT a FROM t"), [{"a": 1}])
+        with db.maintenance() as path:
+            self.assertTrue(os.path.exists(path))
+        self.assertEqual(sky.status("stars")["databases"][0]["name"], "stars")
+        sky.rename_database("stars", "suns")
+        self.assertEqual([each["name"] for each in sky.databases()["databases"]], ["suns"])
+        self.assertTrue(sky.drop_database("suns")["dropped"])
+        self.assertFalse(sky.drop_database("suns", if_exists=True)["dropped"])
+        sky.restore_database("suns")
+        self.assertEqual(sky.database("suns").all("SELECT a FROM t"), [{"a": 1}])
+
+
 class Maintaining(GroundTest):
     def setUp(self) -> None:
         super().setUp()
