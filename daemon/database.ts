@@ -6,6 +6,7 @@ import { BatchQueue, type Job } from './batch-queue.js';
 import { NO_TERMS, type Terms } from './catalog.js';
 import type { Config } from './config.js';
 import { addCounts, type Counts, NO_COUNTS } from './counts.js';
+import { DatabaseWarnings } from './database-warnings.js';
 import { type FileId, lookAt } from './identity.js';
 import type { Logger } from './log.js';
 import type { MaintenanceRecords } from './maintenance-records.js';
@@ -48,6 +49,7 @@ export interface DatabaseNeighbours {
 export class RoutedDatabase implements PoolMember {
   readonly path: string;
   readonly maintenance: MaintenanceState;
+  readonly warnings: DatabaseWarnings;
   /** Where the database stands, as far as the router knows; null before it was ever opened. */
   known: Position | null;
   lastUsed = 0;
@@ -71,6 +73,7 @@ export class RoutedDatabase implements PoolMember {
     this.#context = context;
     this.#neighbours = neighbours;
     this.#log = context.log.child({ db: path });
+    this.warnings = new DatabaseWarnings(path, this.#log);
     this.#file = new WatchedFile(path, context.config.endpoint, this.#log);
     const record = context.records.closed(path);
     this.known = record?.known ?? null;
@@ -344,6 +347,7 @@ export class RoutedDatabase implements PoolMember {
         if (this.state !== 'closed') this.known = notice.position;
         // It may just have been made: an exchange before the next request must be noticed, too.
         this.#file.appeared();
+        this.warnings.look();
         return;
       case 'used':
         // Its clients are at work all the time until it says so again, which must be heard before this is over.

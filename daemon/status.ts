@@ -45,6 +45,7 @@ export async function databaseStatus(
     group_batches: percentiles(counts.groups),
     checkpoint_wait_us: percentiles(counts.checkpointWait),
     stale,
+    ...(database.warnings.list.length === 0 ? {} : { warnings: database.warnings.list }),
   };
 }
 

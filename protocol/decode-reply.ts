@@ -19,6 +19,7 @@ import type {
   CheckpointReply,
   CloseDatabaseReply,
   DatabaseStatus,
+  DatabaseWarning,
   ErrorDetails,
   ExecBatchReply,
   HelloReply,
@@ -294,7 +295,13 @@ function decodeDatabaseStatus(value: unknown): DatabaseStatus {
     group_batches: percentiles(object, 'group_batches'),
     checkpoint_wait_us: percentiles(object, 'checkpoint_wait_us'),
     stale: flag(object, 'stale'),
+    ...optional(object, 'warnings', (list, where) => asArray(list, where).map(asWarning)),
   };
+}
+
+function asWarning(value: unknown): DatabaseWarning {
+  const object = asObject(value, 'warnings');
+  return { code: text(object, 'code'), message: text(object, 'message') };
 }
 
 function decodeWal(value: unknown, where: string): WalStatus {

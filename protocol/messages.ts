@@ -369,6 +369,11 @@ export interface Percentiles {
   readonly max: number;
 }
 /** A database's figures. What is counted is counted since the daemon began. */
+/** Something about a database that a person should know. Programs match `code`. */
+export interface DatabaseWarning {
+  readonly code: string;
+  readonly message: string;
+}
 export interface DatabaseStatus {
   /** Left out for a database without one. */
   readonly name?: string;
@@ -414,6 +419,8 @@ export interface DatabaseStatus {
   readonly checkpoint_wait_us: Percentiles | null;
   /** True when the worker was too busy to answer and the figures are the last known ones. */
   readonly stale: boolean;
+  /** Left out while there are none. */
+  readonly warnings?: readonly DatabaseWarning[];
 }
 export interface StatusReply extends ReplyBase {
   readonly version: string;

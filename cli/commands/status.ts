@@ -37,10 +37,15 @@ Examples:
       await out.line(
         reply.databases.length === 0 ? '  No database has been used yet.' : await table(out, reply.databases),
       );
-      for (const line of reply.databases.flatMap(blockedWal)) await out.line(line);
+      for (const line of reply.databases.flatMap((one) => [...blockedWal(one), ...warnings(one)]))
+        await out.line(line);
     });
   };
 };
+
+function warnings({ db_path: path, warnings: list = [] }: DatabaseStatus): string[] {
+  return list.map(({ message }) => `  ${visible(path)}: ${visible(message)}`);
+}
 
 /** Who keeps a database's WAL beyond its limit. */
 function blockedWal({ db_path: path, wal_bytes: size, wal }: DatabaseStatus): string[] {

@@ -19,6 +19,7 @@ const OPTIONAL = [
   'SQL_ERROR',
   'INVALID_REQUEST',
   'hand_off',
+  'warnings',
   // Older daemons have fewer.
   ...Object.keys(LIMITS).filter((name) => name !== 'max_frame'),
   'until',

@@ -108,6 +108,7 @@ const database: ReplyOf['Status']['databases'][number] = {
   group_batches: { p50: 1, p99: 2, p999: 2, max: 2 },
   checkpoint_wait_us: null,
   stale: false,
+  warnings: [{ code: 'NETWORK_FILE_SYSTEM', message: 'far away' }],
 };
 /** A reply of each kind, with every field. */
 export const replies: ReplyOf = {
