@@ -26,9 +26,12 @@ import { ask, given, type Settings, type TakeOptions, toWire, wireName } from '.
 import { type CheckedOptions, type ConnectOptions, checkOptions } from './options.js';
 import { reachDaemon, tryConnect } from './reach.js';
 import { Route } from './route.js';
+import { TransactionWay } from './transaction-way.js';
 
 /** Milliseconds between two looks at whether a leaving daemon has gone. */
 const LEAVING_POLL_MS = 20;
+/** Connections for transactions that are kept without one. */
+const MAX_SPARE = 4;
 
 /**
  * Connects to the daemon of this user, starting it when there is none.
@@ -53,6 +56,10 @@ export class Client {
   #connecting: Promise<Connection> | null = null;
   #hello: HelloReply | null = null;
   readonly #routes = new Map<string, Route>();
+  readonly #transactions = new Map<string, TransactionWay>();
+  /** Connections for transactions: each has at most one open. Those that none has are kept for the next. */
+  readonly #lent = new Set<Connection>();
+  #spare: Connection[] = [];
   #closed = false;
 
   /** Use {@link connect}. */
@@ -179,6 +186,22 @@ export class Client {
     return route;
   }
 
+  /** The way of a database's transactions. */
+  transactions(db: string): TransactionWay {
+    let way = this.#transactions.get(db);
+    if (way === undefined) {
+      way = new TransactionWay(db, {
+        borrow: () => this.#borrow(),
+        giveBack: (connection) => this.#giveBack(connection),
+        settled: () => this.route(db).settled(),
+        request: (message) => this.request(message),
+        exactlyOnce: this.#options.exactlyOnce,
+      });
+      this.#transactions.set(db, way);
+    }
+    return way;
+  }
+
   async ping(options: RequestOptions = {}): Promise<PingReply> {
     return decodeReply('Ping', await this.request({ type: 'Ping' }, options));
   }
@@ -234,9 +257,17 @@ export class Client {
   async connect(): Promise<Connection> {
     if (this.#closed) throw closedClient();
     if (this.#connection?.open === true) return this.#connection;
-    this.#connecting ??= this.#open().finally(() => {
-      this.#connecting = null;
-    });
+    this.#connecting ??= this.#open()
+      .then((connection) => {
+        this.#connection = connection;
+        connection.onClose(() => {
+          for (const route of this.#routes.values()) route.routerEnded();
+        });
+        return connection;
+      })
+      .finally(() => {
+        this.#connecting = null;
+      });
     return await this.#connecting;
   }
 
@@ -244,8 +275,25 @@ export class Client {
   close(): void {
     this.#closed = true;
     for (const route of this.#routes.values()) route.close(closedClient());
+    for (const connection of [...this.#lent, ...this.#spare]) connection.close();
     this.#connection?.close();
     this.#connection = null;
+  }
+
+  /** A connection that nobody else uses. */
+  async #borrow(): Promise<Connection> {
+    if (this.#closed) throw closedClient();
+    this.#spare = this.#spare.filter(({ open }) => open);
+    const connection = this.#spare.pop() ?? (await this.#open());
+    this.#lent.add(connection);
+    if (this.#closed) connection.close(closedClient());
+    return connection;
+  }
+
+  #giveBack(connection: Connection): void {
+    this.#lent.delete(connection);
+    if (connection.open && this.#spare.length < MAX_SPARE && !this.#closed) this.#spare.push(connection);
+    else connection.close();
   }
 
   /** Not closed: what it has accepted is still answered there, and then the daemon ends it. */
@@ -281,10 +329,6 @@ export class Client {
         }
         warnOfOldDaemon(this.#hello);
         connection.maxFrame = this.#hello.limits.max_frame;
-        this.#connection = connection;
-        connection.onClose(() => {
-          for (const route of this.#routes.values()) route.routerEnded();
-        });
         return connection;
       } catch (error) {
         connection.close();

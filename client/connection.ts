@@ -83,6 +83,14 @@ export class Connection {
    * @throws SkylineError the daemon's; `CONNECTION_LOST`, `ABORTED`, `TIMEOUT` with the outcome unknown once it was sent
    */
   request(message: Unnumbered, options: RequestOptions = {}): Promise<JsonObject> {
+    return this.requestText(JSON.stringify(message).slice(0, -1), options);
+  }
+
+  /**
+   * The same for a request whose fields are JSON text already.
+   * @param message without its closing brace
+   */
+  requestText(message: string, options: RequestOptions = {}): Promise<JsonObject> {
     const { signal, timeoutMs, onProgress } = options;
     if (signal?.aborted === true) return Promise.reject(aborted('not_applied', signal.reason));
     return new Promise((resolve, reject) => {
@@ -93,7 +101,7 @@ export class Connection {
         signal?.removeEventListener('abort', onAbort);
       };
       signal?.addEventListener('abort', onAbort, { once: true });
-      const id = this.post(JSON.stringify(message).slice(0, -1), {
+      const id = this.post(message, {
         resolve: (body) => {
           done();
           resolve(body);

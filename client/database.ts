@@ -11,24 +11,17 @@ import type {
   ReopenDatabaseReply,
   ReplaceDatabaseReply,
 } from '../protocol/messages.js';
-import {
-  type BatchOptions,
-  type BatchResult,
-  type BatchStatement,
-  decodeBatch,
-  decodeExec,
-  decodeRun,
-  type ExecResult,
-  encodeBatch,
-  type Row,
-  type SqlParams,
-} from './batch.js';
+import { type BatchOptions, type BatchStatement, encodeBatch, type SqlParams } from './batch.js';
+import { begin, type TransactionOptions } from './begin.js';
 import { fileOfName } from './catalog-file.js';
 import type { Client } from './client.js';
 import type { RequestOptions, Unnumbered } from './connection.js';
 import type { LoadTarget } from './insert-rows.js';
 import { type LoadOptions, type LoadResult, load } from './load.js';
 import { Reader, type ReaderOptions } from './reader.js';
+import { Statements } from './statements.js';
+import { type TransactOptions, transact } from './transact.js';
+import type { Transaction } from './transaction.js';
 
 export interface MaintenanceOptions {
   /** Milliseconds for readers to leave. Default 5 000. */
@@ -36,57 +29,24 @@ export interface MaintenanceOptions {
   readonly onProgress?: (event: ProgressEvent) => void;
 }
 
-/** One database. Writes go through the daemon; {@link reader} reads the file directly. */
-export class Database {
+/**
+ * One database. Writes go through the daemon, each call as a transaction of its own; {@link reader} reads the file directly.
+ */
+export class Database extends Statements {
   readonly #client: Client;
   /** The file's absolute path; of a database that has a name, the name. */
   readonly path: string;
 
   /** Use {@link Client.database}. */
   constructor(client: Client, path: string) {
+    super();
     this.#client = client;
     this.path = path;
   }
 
-  /**
-   * Runs one statement in a transaction of its own.
-   * @throws SkylineError `SQL_ERROR` with `details.sqlite_code`, and the codes of {@link batch}
-   */
-  exec(
-    sql: string,
-    params?: SqlParams,
-    options: BatchOptions = {},
-  ): Promise<ExecResult & { rev: number; epoch: number }> {
-    return this.#submit([params === undefined ? sql : { sql, params }], options, decodeExec);
-  }
-
-  /** Runs one statement for its effect. */
-  run(
-    sql: string,
-    params?: SqlParams,
-    options: BatchOptions = {},
-  ): Promise<{ rowsAffected: number; lastInsertRowid?: number | bigint; rev: number; epoch: number }> {
-    return this.#submit([params === undefined ? sql : { sql, params }], options, decodeRun);
-  }
-
-  /** Runs one statement on the writer and returns its rows as objects: for RETURNING, or to read behind one's own writes. */
-  async all<T = Row>(sql: string, params?: SqlParams, options: BatchOptions = {}): Promise<T[]> {
-    const { columns = [], rows = [] } = await this.exec(sql, params, options);
-    return rows.map((row) => Object.fromEntries(columns.map((column, at) => [column, row[at]])) as T);
-  }
-
-  /**
-   * Runs statements as one transaction: all of them or none.
-   * @throws SkylineError with `code`, `outcome` and `details`; `outcome: "unknown"` only when the connection was lost
-   */
-  batch(statements: readonly BatchStatement[], options: BatchOptions = {}): Promise<BatchResult> {
-    return this.#submit(statements, options, decodeBatch);
-  }
-
-  /** One promise per batch, whatever is made of its reply. */
-  #submit<T>(
+  protected override submit<T>(
     statements: readonly BatchStatement[],
-    options: BatchOptions,
+    options: BatchOptions = {},
     decode: (reply: JsonObject) => T,
   ): Promise<T> {
     try {
@@ -94,6 +54,33 @@ export class Database {
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /**
+   * Runs a function in a transaction: it is committed when the function's promise resolves, and rolled back when it rejects.
+   * All others who write wait meanwhile, so what takes long belongs before or behind it. Inside, use `tx`: what is sent
+   * through the database itself waits for the transaction, and awaited there, until its lease has ended.
+   *
+   * @example
+   * await db.transaction(async (tx) => {
+   *   const star = await tx.get<{ id: number }>('SELECT id FROM stars WHERE name = ?', ['Vega']);
+   *   if (star !== undefined) await tx.run('UPDATE stars SET seen = seen + 1 WHERE id = ?', [star.id]);
+   * });
+   *
+   * @returns what the function returns, when it is committed
+   * @throws what the function throws; SkylineError `TX_EXPIRED` when the transaction has ended before the function:
+   *   nothing of it was applied
+   */
+  transaction<T>(work: (tx: Transaction) => Promise<T> | T, options: TransactOptions = {}): Promise<T> {
+    return transact(() => this.begin(options), work, options);
+  }
+
+  /**
+   * Begins a transaction that stays open until `commit` or `rollback`; {@link transaction} does both by itself.
+   * @throws SkylineError `TIMEOUT` when its turn has not come in time; `BUSY`, `DATABASE_PREPARING`, …
+   */
+  begin(options: TransactionOptions = {}): Promise<Transaction> {
+    return begin(this.#client.transactions(this.path), options);
   }
 
   /**

@@ -1,17 +1,20 @@
 import { SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import { asOpen, lossError, unlearned } from './lost-batch.js';
-import { monotonicMs, type Position } from './worker/link.js';
+import { LinkKind, monotonicMs, type Position } from './worker/link.js';
 import type { WorkerExit, WorkerProcess } from './worker-process.js';
 
-/** A client's batch on its way. It is answered through `reply` or `fail`, once. */
+/** A client's batch on its way, or a request about its transaction. It is answered through `reply` or `fail`, once. */
 export interface Job {
+  readonly kind: 'batch' | 'begin' | 'step';
   readonly lane: number;
   readonly payload: Buffer;
   /** On the machine's monotonic clock; 0 for none. */
   readonly deadline: number;
   /** It is recorded with what it does: a worker that gets it again answers with the record, or runs it for the first time. */
   readonly session: boolean;
+  /** Its client is still there. */
+  isWanted(): boolean;
   /** @param from whose reply it is, to be told when its bytes have left */
   reply(payload: Buffer, from: WorkerProcess): void;
   fail(error: SkylineError): void;
@@ -143,7 +146,9 @@ export class BatchQueue {
   }
 
   #pass(waiting: Waiting, worker: WorkerProcess | null): void {
-    if (worker?.state === 'serving' && this.#waiting.length === 0 && this.#lost.length === 0)
+    // A transaction lives in one worker, and may end there although that is to leave.
+    if (waiting.job?.kind === 'step' && worker?.state === 'leaving') waiting.send(worker);
+    else if (worker?.state === 'serving' && this.#waiting.length === 0 && this.#lost.length === 0)
       waiting.send(worker);
     else {
       this.#waiting.push(waiting);
@@ -180,8 +185,14 @@ export class BatchQueue {
   #forward(progress: Progress, worker: WorkerProcess): void {
     const { job } = progress;
     // Those that were in hand together are executed one by one: what kills workers is told from what only was beside it.
-    const suspect = progress.losses > 0;
-    const tag = worker.request(job.lane, job.payload, job.deadline, suspect, {
+    const batch = progress.losses > 0 ? LinkKind.Suspect : LinkKind.Request;
+    // The worker before was told that the client has gone, and this one is not: nobody would end its transaction.
+    if (job.kind === 'begin' && !job.isWanted()) {
+      this.#fail(progress, new SkylineError('ABORTED', 'The client has gone.'));
+      return;
+    }
+    const kind = job.kind === 'batch' ? batch : LinkKind.Transaction;
+    const tag = worker.request(kind, job.lane, job.payload, job.deadline, {
       started: (rev) => {
         progress.started = true;
         progress.startedAt = rev;

@@ -328,6 +328,8 @@ export class Catalog {
   #once(stmts: readonly Statement[]): Promise<readonly (readonly unknown[][])[]> {
     return new Promise((resolve, reject) => {
       this.#at(this.path).submit({
+        kind: 'batch',
+        isWanted: () => true,
         lane: ROUTER_LANE,
         payload: Buffer.from(JSON.stringify({ type: 'ExecBatch', stmts, durable: true })),
         deadline: 0,

@@ -24,6 +24,9 @@ export interface Config {
   readonly walLimit: number;
   /** Milliseconds after its last batch until a session's outcomes are forgotten; 0 for never. */
   readonly sessionTtlMs: number;
+  /** Milliseconds without use, and in all, after which a client's transaction is rolled back. */
+  readonly txLeaseMs: number;
+  readonly txMaxMs: number;
   /** Workers forked ahead, for databases that nobody has asked for yet. */
   readonly spareWorkers: number;
   readonly durability: 'normal' | 'full';
@@ -94,6 +97,8 @@ function makeConfig(
     busyTimeoutMs: values.busy_timeout,
     walLimit: values.wal_limit,
     sessionTtlMs: values.session_ttl,
+    txLeaseMs: values.tx_lease,
+    txMaxMs: values.tx_max,
     maxWorkers: values.max_workers,
     spareWorkers: values.spare_workers,
     durability: values.durability,

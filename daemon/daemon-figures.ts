@@ -8,7 +8,7 @@ import { figuresOf } from './figures.js';
 import type { Snapshot } from './metrics/exposition.js';
 import { MetricSeries } from './metrics/series.js';
 import type { SpareWorkers } from './spare-workers.js';
-import { databaseStatus } from './status.js';
+import { databaseStatus, type Said } from './status.js';
 import type { WorkerChild } from './worker-child.js';
 
 /** What the daemon knows of itself: what the router counts, and what its databases' workers say. */
@@ -45,8 +45,11 @@ export class DaemonFigures {
     this.#errors.set(code, (this.#errors.get(code) ?? 0) + 1);
   }
 
-  /** The fields of Status. */
-  async status(databases: readonly RoutedDatabase[], detail: boolean): Promise<StatusFields> {
+  /**
+   * The fields of Status.
+   * @param said what the router's clients have said of themselves
+   */
+  async status(databases: readonly RoutedDatabase[], detail: boolean, said: Said): Promise<StatusFields> {
     return {
       version: VERSION,
       pid: process.pid,
@@ -62,7 +65,7 @@ export class DaemonFigures {
       metrics_port: this.metricsPort,
       databases: await Promise.all(
         databases.map((database) =>
-          databaseStatus(database, this.#databases.catalog.at(database.path)?.name, detail),
+          databaseStatus(database, this.#databases.catalog.at(database.path)?.name, detail, said),
         ),
       ),
     };

@@ -193,9 +193,9 @@ export class Daemon {
     await this.#named.tidy();
     this.#spares.close();
     const databases = this.#databases.all();
-    // Each worker is told to close behind what it has; a worker that starts meanwhile is waited for.
-    while (!databases.every((database) => database.idle))
-      await Promise.all(databases.map((database) => database.finish()));
+    // Each worker is told to close behind what it has, and gives its clients' transactions a moment; a worker that starts meanwhile is waited for.
+    while (!databases.every((database) => database.finished))
+      await Promise.all(databases.map((database) => database.finish(undefined, false)));
     await Promise.allSettled(databases.map((database) => database.closeWorker()));
     // From here on the endpoint is free: whoever asked gets the answer when the next daemon could start.
     await this.#metrics?.close();

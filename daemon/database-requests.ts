@@ -20,7 +20,19 @@ import type { Position } from './worker/link.js';
 /** Requests about one database, other than its batches. */
 export type DatabaseRequest = Exclude<
   RoutedRequest,
-  CatalogRequest | { type: 'Hello' | 'Shutdown' | 'Status' | 'Metrics' | 'ExecBatch' }
+  | CatalogRequest
+  | {
+      type:
+        | 'Hello'
+        | 'Shutdown'
+        | 'Status'
+        | 'Metrics'
+        | 'ExecBatch'
+        | 'BeginTx'
+        | 'Exec'
+        | 'Commit'
+        | 'Rollback';
+    }
 >;
 
 /** Requests that take a database's file away for a while. */

@@ -18,10 +18,12 @@ export interface Users {
 /** Looks who uses the database now. */
 export async function usersOf(database: RoutedDatabase): Promise<Users> {
   const reasons: string[] = [];
-  const { queueDepth, stale } = await figuresOf(database);
+  const { queueDepth, stale, stats } = await figuresOf(database);
   // A worker that does not answer is in the middle of a long statement, perhaps of a client that is attached to it.
   const depth = Math.max(queueDepth, stale && database.worker?.state === 'serving' ? 1 : 0);
   if (depth > 0) reasons.push(depth === 1 ? 'a batch waits or runs' : `${depth} batches wait or run`);
+  const open = stats?.transactions.length ?? 0;
+  if (open > 0) reasons.push(open === 1 ? 'a transaction is open' : `${open} transactions are open`);
   const working = reasons.length > 0;
   const holders = walConnections(database.path).filter(({ pid }) => pid !== database.worker?.pid);
   if (holders.length > 0) reasons.push(`${describeHolders(holders)} has the file open`);

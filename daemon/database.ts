@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { never, type SkylineError } from '../protocol/errors.js';
+import { never, SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import type { DatabaseState } from '../protocol/messages.js';
 import { BatchQueue, type Job } from './batch-queue.js';
@@ -67,6 +67,8 @@ export class RoutedDatabase implements PoolMember {
   #lastWords = '';
   #startAfter: Promise<unknown> | null = null;
   #terms = NO_TERMS;
+  /** Clients have transactions open in the worker. */
+  #inTransaction = false;
 
   constructor(path: string, context: DatabaseContext, neighbours: DatabaseNeighbours) {
     this.path = path;
@@ -134,7 +136,13 @@ export class RoutedDatabase implements PoolMember {
     return this.#queue.size;
   }
 
+  /** Nothing in hand, and nothing that its worker would have to give up. */
   get idle(): boolean {
+    return this.finished && !this.#inTransaction;
+  }
+
+  /** Everything that was accepted is answered. */
+  get finished(): boolean {
     return this.#queue.idle && this.maintenance.operation === null && (this.#worker?.pending ?? 0) === 0;
   }
 
@@ -155,9 +163,16 @@ export class RoutedDatabase implements PoolMember {
 
   /** @throws SkylineError `DATABASE_PREPARING`, `DATABASE_CLOSED` */
   submit(job: Job): void {
-    this.maintenance.refuseUnlessOpen();
+    if (job.kind !== 'step') this.maintenance.refuseUnlessOpen();
+    else if (!this.#inTransaction) this.#refuseStep(job);
     this.lastUsed = performance.now();
     this.#queue.submit(job, this.#worker);
+  }
+
+  /** No transaction is open. What became of one may be recorded: that is looked up while the database is open. */
+  #refuseStep({ session }: Job): void {
+    if (session) this.maintenance.refuseUnlessOpen();
+    else if (this.#worker === null || this.state !== 'open') throw noTransaction();
   }
 
   /**
@@ -172,9 +187,10 @@ export class RoutedDatabase implements PoolMember {
   /**
    * Resolves when nothing is in hand any more.
    * @param givenUp ends the wait
+   * @param transactions whether those that clients have open must have ended, too
    */
-  async finish(givenUp?: AbortSignal): Promise<void> {
-    while (!this.idle && givenUp?.aborted !== true) {
+  async finish(givenUp?: AbortSignal, transactions = true): Promise<void> {
+    while (!(transactions ? this.idle : this.finished) && givenUp?.aborted !== true) {
       // An order goes behind everything, and behind it the worker no longer waits for clients that do not read.
       if (this.depth > 0 && this.#worker?.state === 'serving')
         await this.#worker.order({ op: 'position' }).catch(() => undefined);
@@ -313,6 +329,8 @@ export class RoutedDatabase implements PoolMember {
         socket: child.newSocket(config.endpoint),
         routerPid: process.pid,
         sessionTtlMs: config.sessionTtlMs,
+        txLeaseMs: config.txLeaseMs,
+        txMaxMs: config.txMaxMs,
         batchTimeoutMs: config.batchTimeoutMs,
         maxIntakeBytes: config.maxIntakeBytes,
         ...workerTerms(config, this.#terms),
@@ -352,6 +370,10 @@ export class RoutedDatabase implements PoolMember {
       case 'used':
         // Its clients are at work all the time until it says so again, which must be heard before this is over.
         this.lastUsed = performance.now() + 2 * USED_MS;
+        return;
+      case 'transactions':
+        this.#inTransaction = notice.open > 0;
+        this.#offerPlace();
         return;
       case 'idle':
         if (this.idle) this.retire();
@@ -399,8 +421,17 @@ export class RoutedDatabase implements PoolMember {
     if (worker.attached) removeWorkerSocket(worker.socket);
     if (this.#worker !== worker) return;
     this.#worker = null;
+    this.#inTransaction = false;
     this.#file.workerEnded(exit.code === 0);
     this.#neighbours.workerEnded(this);
     this.#context.pool.left(this);
   }
+}
+
+/** The worker that had it is gone, and with it whatever was not committed. */
+function noTransaction(): SkylineError {
+  return new SkylineError(
+    'TX_EXPIRED',
+    "This transaction is over: it has ended with its database's worker, and was rolled back. Nothing of this request was done. Begin a new one.",
+  );
 }

@@ -23,6 +23,7 @@ const LEARNED: ReadonlySet<unknown> = new Set([
   'INVALID_REQUEST',
   'RESULT_TOO_LARGE',
   'SESSION_CONFLICT',
+  'TX_EXPIRED',
   'TIMEOUT',
 ]);
 

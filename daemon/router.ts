@@ -3,7 +3,7 @@ import { readBatchEnvelope } from '../protocol/envelope.js';
 import { never, ProtocolError, SkylineError, toErrorReply } from '../protocol/errors.js';
 import { decodeText, parseObject } from '../protocol/frame.js';
 import {
-  type ExecBatchEnvelope,
+  type ClientInfo,
   type HelloRequest,
   PROTOCOL_VERSION,
   type RoutedRequest,
@@ -35,6 +35,16 @@ const CHANGES_STATE: ReadonlySet<string> = new Set([
   'ReplaceDatabase',
 ]);
 
+/** What goes to the worker as it came, and what it is to the queue. */
+const PASSED_ON = {
+  ExecBatch: 'batch',
+  BeginTx: 'begin',
+  Exec: 'step',
+  Commit: 'step',
+  Rollback: 'step',
+} as const;
+type PassedOn = Extract<RoutedRequest, { type: keyof typeof PASSED_ON }>;
+
 /** What the router cannot do by itself. */
 export interface RouterHooks {
   /**
@@ -58,6 +68,8 @@ export class Router {
   readonly #log: Logger;
   readonly #hooks: RouterHooks;
   readonly #connections = new Set<ClientConnection>();
+  /** What each client has said of itself, by its connection's lane. */
+  readonly #said = new Map<number, ClientInfo>();
   readonly #budget: IntakeBudget;
   /** Connections with a request in progress that must be finished before their next one for the same database. */
   readonly #gates = new Map<ClientConnection, Map<RoutedDatabase, Promise<unknown>>>();
@@ -105,6 +117,7 @@ export class Router {
           this.#figures.connections = this.#connections.size;
           this.#gates.delete(connection);
           this.#naming.delete(connection);
+          this.#said.delete(connection.lane);
           for (const database of this.#databases.all()) database.laneClosed(connection.lane);
           this.#hooks.activity();
         },
@@ -149,7 +162,8 @@ export class Router {
     if (request === null) return;
     const slot = connection.accept(request.id, payload.length);
     try {
-      if (this.#refusing) throw shuttingDown();
+      // What is open may be brought to its end: no worker leaves before that.
+      if (this.#refusing && !isStep(request)) throw shuttingDown();
       this.#dispatch(connection, slot, request, payload);
     } catch (error) {
       this.#fail(connection, slot, error);
@@ -174,6 +188,7 @@ export class Router {
   #dispatch(connection: ClientConnection, slot: Slot, request: RoutedRequest, payload: Buffer): void {
     switch (request.type) {
       case 'Hello':
+        this.#said.set(connection.lane, clientOf(request));
         this.#log.info({ client: clientOf(request), connection: connection.lane }, 'hello');
         connection.answerJson(
           slot,
@@ -210,6 +225,10 @@ export class Router {
         }
         break;
       case 'ExecBatch':
+      case 'BeginTx':
+      case 'Exec':
+      case 'Commit':
+      case 'Rollback':
       case 'PrepareForMaintenance':
       case 'CloseDatabase':
       case 'ReopenDatabase':
@@ -237,7 +256,7 @@ export class Router {
         never(request);
     }
     // Its time runs from here, also while it waits for what follows.
-    const deadline = request.type === 'ExecBatch' ? this.#deadlineOf(request) : 0;
+    const deadline = isPassedOn(request) ? this.#deadlineOf(request) : 0;
     const naming = this.#naming.get(connection) ?? this.#databases.pending(request.db);
     if (naming === null) this.#toDatabase(connection, slot, request, payload, deadline);
     else
@@ -264,13 +283,14 @@ export class Router {
   #toDatabase(
     connection: ClientConnection,
     slot: Slot,
-    request: ExecBatchEnvelope | DatabaseRequest,
+    request: PassedOn | DatabaseRequest,
     payload: Buffer,
     deadline: number,
   ): void {
     const database = this.#databases.resolve(request.db);
-    const gate = this.#gates.get(connection)?.get(database);
-    const session = request.type === 'ExecBatch' && request.session !== undefined;
+    // What the gate waits for may be waiting for the transaction.
+    const gate = isStep(request) ? undefined : this.#gates.get(connection)?.get(database);
+    const session = 'session' in request && request.session !== undefined;
     const go = () => this.#forDatabase(connection, slot, database, request, { payload, deadline, session });
     // This client's earlier request for this database goes first.
     const until =
@@ -285,11 +305,11 @@ export class Router {
     connection: ClientConnection,
     slot: Slot,
     database: RoutedDatabase,
-    request: ExecBatchEnvelope | DatabaseRequest,
+    request: PassedOn | DatabaseRequest,
     batch: Pick<Job, 'payload' | 'deadline' | 'session'>,
   ): Promise<void> | null {
-    if (request.type === 'ExecBatch') {
-      this.#execBatch(connection, slot, database, batch);
+    if (isPassedOn(request)) {
+      this.#passOn(connection, slot, database, { ...batch, kind: PASSED_ON[request.type] });
       return null;
     }
     const asker = this.#asker(connection, slot);
@@ -306,16 +326,17 @@ export class Router {
     };
   }
 
-  #execBatch(
+  #passOn(
     connection: ClientConnection,
     slot: Slot,
     database: RoutedDatabase,
-    batch: Pick<Job, 'payload' | 'deadline' | 'session'>,
+    batch: Pick<Job, 'kind' | 'payload' | 'deadline' | 'session'>,
   ): void {
     const { lane } = connection;
     database.submit({
       lane,
       ...batch,
+      isWanted: () => this.#connections.has(connection),
       reply: (reply, worker) => {
         const counted = reply.length >= COUNTED_REPLY ? () => worker.drained(lane, reply.length) : undefined;
         connection.answer(slot, reply, counted);
@@ -329,7 +350,7 @@ export class Router {
       db === undefined
         ? this.#databases.all().filter(({ left }) => !left)
         : [await this.#requests.located(db)];
-    return await this.#figures.status(chosen, detail);
+    return await this.#figures.status(chosen, detail, (lane) => this.#said.get(lane));
   }
 
   /** Answers with what the promise brings, or with its error. Never rejects. */
@@ -358,7 +379,10 @@ export class Router {
   }
 
   /** On the machine's monotonic clock; 0 for none. */
-  #deadlineOf({ timeout_ms: ms = this.#config.batchTimeoutMs || undefined }: ExecBatchEnvelope): number {
+  #deadlineOf(request: PassedOn): number {
+    // How a transaction ends must be known.
+    if (request.type === 'Commit' || request.type === 'Rollback') return 0;
+    const { timeout_ms: ms = this.#config.batchTimeoutMs || undefined } = request;
     return ms === undefined ? 0 : monotonicMs() + ms;
   }
 
@@ -378,6 +402,15 @@ function tooManyConnections(most: number): SkylineError {
     `The daemon has ${most} connections, which is its limit (max_connections). Close some, or try again later.`,
     { details: { limit: 'max_connections', limit_value: most } },
   );
+}
+
+function isPassedOn(request: RoutedRequest): request is PassedOn {
+  return Object.hasOwn(PASSED_ON, request.type);
+}
+
+/** A step of a transaction that is open. */
+function isStep(request: RoutedRequest): boolean {
+  return isPassedOn(request) && PASSED_ON[request.type] === 'step';
 }
 
 function shuttingDown(): SkylineError {

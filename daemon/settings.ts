@@ -42,6 +42,16 @@ export const SETTINGS = {
     7 * 24 * 3_600_000,
     'how long the outcomes of a client that has gone are kept; 0: for ever',
   ),
+  tx_lease: setting(
+    duration({ min: 1 }),
+    5_000,
+    "roll back a client's transaction that it does not use for this long, unless it asks for another time",
+  ),
+  tx_max: setting(
+    duration({ min: 1 }),
+    60_000,
+    "the longest that a client's transaction may take: all others who write wait for it",
+  ),
   wal_limit: setting(
     size({ min: 1024 ** 2 }),
     64 * 1024 ** 2,

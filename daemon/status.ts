@@ -1,8 +1,13 @@
-import type { DatabaseStatus } from '../protocol/messages.js';
+import type { ClientInfo, DatabaseStatus, TransactionStatus } from '../protocol/messages.js';
 import type { RoutedDatabase } from './database.js';
 import { figuresOf } from './figures.js';
+import { FIRST_ATTACHED_LANE } from './worker/attached-clients.js';
 import { bucketTop, type HistogramCounts, percentiles } from './worker/histogram.js';
+import type { OpenTransactionStatus } from './worker/link.js';
 import { walReaders } from './worker/lock-holders.js';
+
+/** What the router's own client on this lane has said of itself. */
+export type Said = (lane: number) => ClientInfo | undefined;
 
 /**
  * One database's record in Status, its worker's figures included where that answers.
@@ -13,6 +18,7 @@ export async function databaseStatus(
   database: RoutedDatabase,
   name: string | undefined,
   detail: boolean,
+  said: Said,
 ): Promise<DatabaseStatus> {
   const { counts, stats, stale, walBytes, queueDepth } = await figuresOf(database);
   const known = database.known ?? { rev: 0, epoch: 1 };
@@ -30,6 +36,7 @@ export async function databaseStatus(
     ...(detail ? readersOf(database) : {}),
     wal_bytes: walBytes,
     ...(stats?.wal ? { wal: stats.wal } : {}),
+    ...transactionsOf(stats?.transactions ?? [], said),
     counters: {
       batches: counts.batches,
       failed: counts.failed,
@@ -61,4 +68,17 @@ function bucketList({ buckets }: HistogramCounts): [number, number][] {
   for (let at = 0; at < buckets.length; at += 2)
     list.push([bucketTop(buckets[at] ?? 0), buckets[at + 1] ?? 0]);
   return list;
+}
+
+function transactionsOf(
+  open: readonly OpenTransactionStatus[],
+  said: Said,
+): { transactions?: TransactionStatus[] } {
+  if (open.length === 0) return {};
+  return {
+    transactions: open.map(({ lane, ...one }) => {
+      const client = lane < FIRST_ATTACHED_LANE ? said(lane) : one.client;
+      return client === undefined ? one : { ...one, client };
+    }),
+  };
 }

@@ -33,6 +33,9 @@ export interface Waiter {
   lost(exit: WorkerExit): void;
 }
 
+/** What a client's requests are to the worker: see LinkKind. */
+export type RequestKind = typeof LinkKind.Request | typeof LinkKind.Suspect | typeof LinkKind.Transaction;
+
 export interface WorkerHooks {
   notice(notice: Notice): void;
   /** Everything it was asked is answered. */
@@ -124,13 +127,12 @@ export class WorkerProcess {
   }
 
   /**
-   * Passes a client's `ExecBatch` on, as it came.
-   * @param suspect a worker had it in hand when it died: it is to be executed by itself
+   * Passes a client's request on, as it came.
    * @returns its tag, for {@link isRunning} until it is answered
    */
-  request(lane: number, payload: Buffer, deadline: number, suspect: boolean, waiter: Waiter): number {
+  request(kind: RequestKind, lane: number, payload: Buffer, deadline: number, waiter: Waiter): number {
     const tag = this.#expect(waiter);
-    this.#send(suspect ? LinkKind.Suspect : LinkKind.Request, tag, lane, deadline, payload);
+    this.#send(kind, tag, lane, deadline, payload);
     return tag;
   }
 

@@ -16,12 +16,16 @@ import type {
   AdoptProgressEvent,
   AttachReply,
   BackupReply,
+  BeginTxReply,
   CheckpointReply,
+  ClientInfo,
   CloseDatabaseReply,
+  CommitReply,
   DatabaseStatus,
   DatabaseWarning,
   ErrorDetails,
   ExecBatchReply,
+  ExecReply,
   HelloReply,
   LockHolder,
   MetricsReply,
@@ -34,9 +38,11 @@ import type {
   ReplaceDatabaseReply,
   ReplyOf,
   RequestId,
+  RollbackReply,
   ShutdownReply,
   StatementResult,
   StatusReply,
+  TransactionStatus,
   WalStatus,
   WireInt,
   WireValue,
@@ -104,6 +110,7 @@ function decodeError(object: JsonObject): SkylineError {
     ...optional(object, 'holders', (value, where) => asArray(value, where).map(asHolder)),
     ...optional(object, 'expected', asInteger),
     ...optional(object, 'actual', asInteger),
+    ...optional(object, 'tx_ended', asTrue),
     ...optional(object, 'replayed', asTrue),
   };
   // A newer daemon may know more codes: the message still says what happened.
@@ -161,6 +168,27 @@ const decoders: ReplyDecoders = {
     ...optional(object, 'replayed', asTrue),
     ...optional(object, 'results_omitted', asTrue),
   }),
+  BeginTx: (object): BeginTxReply => ({
+    ...ok(object),
+    ...position(object),
+    tx: text(object, 'tx'),
+    ...optional(object, 'database', asString),
+    lease_ms: integer(object, 'lease_ms'),
+    max_ms: integer(object, 'max_ms'),
+  }),
+  Exec: (object): ExecReply => ({
+    ...ok(object),
+    ...position(object),
+    rows_affected: integer(object, 'rows_affected'),
+    ...optional(object, 'results', (value, where) => asArray(value, where).map(decodeResult)),
+  }),
+  Commit: (object): CommitReply => ({
+    ...ok(object),
+    ...position(object),
+    rows_affected: integer(object, 'rows_affected'),
+    ...optional(object, 'replayed', asTrue),
+  }),
+  Rollback: (object): RollbackReply => ({ ...ok(object), ...position(object) }),
   PrepareForMaintenance: (object): PrepareForMaintenanceReply => ({
     ...ok(object),
     checkpointed: yes(object, 'checkpointed'),
@@ -280,6 +308,7 @@ function decodeDatabaseStatus(value: unknown): DatabaseStatus {
     ...optional(object, 'readers', asInteger),
     wal_bytes: integer(object, 'wal_bytes'),
     ...optional(object, 'wal', decodeWal),
+    ...optional(object, 'transactions', (list, where) => asArray(list, where).map(decodeTransaction)),
     counters: {
       batches: integer(counters, 'batches'),
       failed: integer(counters, 'failed'),
@@ -302,6 +331,25 @@ function decodeDatabaseStatus(value: unknown): DatabaseStatus {
 function asWarning(value: unknown): DatabaseWarning {
   const object = asObject(value, 'warnings');
   return { code: text(object, 'code'), message: text(object, 'message') };
+}
+
+function decodeTransaction(value: unknown): TransactionStatus {
+  const object = asObject(value, 'transactions');
+  return {
+    read: flag(object, 'read'),
+    since_ms: integer(object, 'since_ms'),
+    idle_ms: integer(object, 'idle_ms'),
+    ...optional(object, 'client', decodeClient),
+  };
+}
+
+function decodeClient(value: unknown, where: string): ClientInfo {
+  const client = asObject(value, where);
+  return {
+    ...optional(client, 'name', asString),
+    ...optional(client, 'pid', asInteger),
+    ...optional(client, 'version', asString),
+  };
 }
 
 function decodeWal(value: unknown, where: string): WalStatus {

@@ -15,6 +15,7 @@ import {
 } from './fields.js';
 import type { JsonObject } from './frame.js';
 import {
+  type CommitRequest,
   type ExecBatchRequest,
   type HelloRequest,
   type Limits,
@@ -28,6 +29,8 @@ import {
 
 /** Longest string id, in UTF-16 units: it is kept until the reply and sent back. */
 const MAX_ID_LENGTH = 256;
+/** Longest `tx`, in UTF-16 units: the daemon's own are shorter. */
+const MAX_TX_LENGTH = 64;
 /** Longest `session`, in UTF-16 units: it is the key of a row in the database. */
 const MAX_SESSION_LENGTH = 128;
 
@@ -63,6 +66,17 @@ const decoders: Decoders = {
     ...optional(object, 'timeout_ms', asTimeout),
     ...optional(object, 'session', asSession),
   }),
+  BeginTx: (object) => ({
+    ...decodeDb(object),
+    ...optional(object, 'read', asBoolean),
+    ...optional(object, 'lease_ms', asSpan),
+    ...optional(object, 'max_ms', asSpan),
+    ...optional(object, 'timeout_ms', asTimeout),
+    ...optional(object, 'durable', asBoolean),
+  }),
+  Exec: (object) => ({ ...decodeDb(object), ...optional(object, 'timeout_ms', asTimeout) }),
+  Commit: (object) => ({ ...decodeDb(object), ...decodeSession(object), tx: decodeTx(object) }),
+  Rollback: (object) => ({ ...decodeDb(object), tx: decodeTx(object) }),
   PrepareForMaintenance: (object) => ({ ...decodeDb(object), ...optional(object, 'timeout_ms', asTimeout) }),
   CloseDatabase: (object) => ({ ...decodeDb(object), ...optional(object, 'timeout_ms', asTimeout) }),
   ReopenDatabase: (object) => ({ ...decodeDb(object), ...optional(object, 'allow_missing', asBoolean) }),
@@ -121,6 +135,22 @@ function asVersion(value: unknown, where: string): string {
   return value;
 }
 
+/** Milliseconds of a lease: none at all would end the transaction before its first statement. */
+function asSpan(value: unknown, where: string): number {
+  asInteger(value, where, 1);
+  return asTimeout(value, where);
+}
+
+/**
+ * The name of the transaction that a request belongs to.
+ * @throws ProtocolError `INVALID_REQUEST`
+ */
+export function decodeTx(object: JsonObject): string {
+  const tx = field(object, 'tx');
+  if (typeof tx === 'string' && tx.length > 0 && tx.length <= MAX_TX_LENGTH) return tx;
+  throw unexpected('tx', 'the "tx" of a BeginTx reply', tx);
+}
+
 function decodeHello(object: JsonObject): Omit<HelloRequest, 'id' | 'type'> {
   const protocol = asInteger(field(object, 'protocol'), 'protocol');
   if (protocol !== PROTOCOL_VERSION) {
@@ -156,16 +186,10 @@ type Complete<T> = { readonly [Name in keyof Required<T>]: T[Name] };
  * @throws ProtocolError `INVALID_REQUEST`, naming the field or the limit
  */
 export function decodeExecBatch(object: JsonObject, limits: Limits): DecodedBatch {
-  const list = asArray(object.stmts, 'stmts');
-  if (list.length === 0) throw invalidRequest('"stmts" must have at least one statement.');
-  if (list.length > limits.max_statements)
-    throw overLimit('statements in this batch', list.length, limits, 'max_statements');
-  const stmts = new Array<DecodedStatement>(list.length);
-  for (let index = 0; index < list.length; index += 1)
-    stmts[index] = decodeStatement(list[index], index, limits);
-  const session = object.session === undefined ? undefined : asSession(object.session, 'session');
-  if (session === undefined) refuseStray(object);
-  const batch: DecodedBatch = {
+  const stmts = decodeStatements(object.stmts, limits);
+  const { session, seq, acked, session_epoch, session_rev, session_database, only_replay } =
+    readSession(object);
+  return {
     type: 'ExecBatch',
     id: decodeId(object),
     db: given(object.db, 'db', asString),
@@ -177,18 +201,59 @@ export function decodeExecBatch(object: JsonObject, limits: Limits): DecodedBatc
     timeout_ms: given(object.timeout_ms, 'timeout_ms', asTimeout),
     results: given(object.results, 'results', asBoolean),
     session,
-    seq: session === undefined ? undefined : asInteger(object.seq, 'seq', 1),
-    acked: given(object.acked, 'acked', asInteger),
-    session_epoch: given(object.session_epoch, 'session_epoch', asInteger),
-    session_rev: given(object.session_rev, 'session_rev', asInteger),
-    session_database: given(object.session_database, 'session_database', asTold),
-    only_replay: given(object.only_replay, 'only_replay', asBoolean),
+    seq,
+    acked,
+    session_epoch,
+    session_rev,
+    session_database,
+    only_replay,
   };
-  if (batch.acked !== undefined && batch.seq !== undefined && batch.acked >= batch.seq)
-    throw invalidRequest(
-      `"acked" must be less than "seq" (${batch.seq}): this batch's own answer cannot have arrived.`,
-    );
-  return batch;
+}
+
+/**
+ * The statements of an `Exec`, in the worker, as a batch without fields of its own.
+ * @throws ProtocolError `INVALID_REQUEST`, naming the field or the limit
+ */
+export function decodeExec(object: JsonObject, limits: Limits): DecodedBatch {
+  return {
+    ...BARE,
+    id: decodeId(object),
+    stmts: decodeStatements(object.stmts, limits),
+    timeout_ms: given(object.timeout_ms, 'timeout_ms', asTimeout),
+    results: given(object.results, 'results', asBoolean),
+  };
+}
+
+/** A batch without statements and of no session: what stands for a `Commit` has the rest of its fields. */
+export const BARE: DecodedBatch = {
+  type: 'ExecBatch',
+  id: undefined,
+  db: undefined,
+  stmts: [],
+  tx: undefined,
+  durable: undefined,
+  expect_rev: undefined,
+  expect_epoch: undefined,
+  timeout_ms: undefined,
+  results: undefined,
+  session: undefined,
+  seq: undefined,
+  acked: undefined,
+  session_epoch: undefined,
+  session_rev: undefined,
+  session_database: undefined,
+  only_replay: undefined,
+};
+
+function decodeStatements(value: unknown, limits: Limits): DecodedStatement[] {
+  const list = asArray(value, 'stmts');
+  if (list.length === 0) throw invalidRequest('"stmts" must have at least one statement.');
+  if (list.length > limits.max_statements)
+    throw overLimit('statements in this batch', list.length, limits, 'max_statements');
+  const stmts = new Array<DecodedStatement>(list.length);
+  for (let index = 0; index < list.length; index += 1)
+    stmts[index] = decodeStatement(list[index], index, limits);
+  return stmts;
 }
 
 /** An optional field's value, checked if there is one. */
@@ -207,6 +272,34 @@ const OF_SESSION = [
   'session_database',
   'only_replay',
 ] as const;
+
+type SessionFields = Pick<DecodedBatch, 'session' | (typeof OF_SESSION)[number]>;
+
+function readSession(object: JsonObject): SessionFields {
+  const session = object.session === undefined ? undefined : asSession(object.session, 'session');
+  if (session === undefined) refuseStray(object);
+  const fields: SessionFields = {
+    session,
+    seq: session === undefined ? undefined : asInteger(object.seq, 'seq', 1),
+    acked: given(object.acked, 'acked', asInteger),
+    session_epoch: given(object.session_epoch, 'session_epoch', asInteger),
+    session_rev: given(object.session_rev, 'session_rev', asInteger),
+    session_database: given(object.session_database, 'session_database', asTold),
+    only_replay: given(object.only_replay, 'only_replay', asBoolean),
+  };
+  const { seq, acked } = fields;
+  if (acked !== undefined && seq !== undefined && acked >= seq)
+    throw invalidRequest(
+      `"acked" must be less than "seq" (${seq}): this batch's own answer cannot have arrived.`,
+    );
+  return fields;
+}
+
+/** The same without what is absent. */
+function decodeSession(object: JsonObject): Partial<Required<CommitRequest>> {
+  const fields = Object.entries(readSession(object)).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(fields);
+}
 
 function refuseStray(object: JsonObject): void {
   const stray = OF_SESSION.find((name) => object[name] !== undefined);

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { decodeRequest } from './decode-request.js';
 import { ProtocolError } from './errors.js';
 import { endOfString } from './frame.js';
-import type { ExecBatchEnvelope } from './messages.js';
+import type { ExecBatchEnvelope, ExecEnvelope } from './messages.js';
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -30,14 +30,14 @@ interface Span {
 type Found = { [Name in Wanted]: Span | undefined };
 
 /**
- * What the router needs of an `ExecBatch`, without parsing the rest: parsing 16 MiB keeps all other clients waiting for
+ * What the router needs of an `ExecBatch` or `Exec`, without parsing the rest: parsing 16 MiB keeps all other clients waiting for
  * hundreds of milliseconds. For every frame that is right it is what `decodeRequest` gives for the whole.
  *
  * Values in between are skipped by their quotes and brackets alone, so a frame that is not JSON may pass here: whoever parses
  * it whole finds that.
  * @returns null for any other request, and for a frame in which something is wrong: parse it whole to learn what
  */
-export function readBatchEnvelope(payload: Buffer): ExecBatchEnvelope | null {
+export function readBatchEnvelope(payload: Buffer): ExecBatchEnvelope | ExecEnvelope | null {
   const found = isUtf8(payload) ? findMembers(payload) : null;
   if (found === null) return null;
   const members: Record<string, unknown> = {};
@@ -48,9 +48,9 @@ export function readBatchEnvelope(payload: Buffer): ExecBatchEnvelope | null {
     if (value === undefined) return null;
     members[name] = value;
   }
-  if (members.type !== 'ExecBatch') return null;
+  if (members.type !== 'ExecBatch' && members.type !== 'Exec') return null;
   try {
-    return decodeRequest(members) as ExecBatchEnvelope;
+    return decodeRequest(members) as ExecBatchEnvelope | ExecEnvelope;
   } catch (error) {
     if (error instanceof ProtocolError) return null;
     throw error;

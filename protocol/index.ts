@@ -2,7 +2,7 @@
 
 export { CATALOG_FILE, checkDatabaseName, isBareName } from './database-name.js';
 export { decodeIncoming, decodeReply, type Incoming } from './decode-reply.js';
-export { decodeExecBatch, decodeId, decodeRequest } from './decode-request.js';
+export { decodeExec, decodeExecBatch, decodeId, decodeRequest } from './decode-request.js';
 export {
   isPipe,
   resolveEndpoint,

@@ -52,10 +52,16 @@ interface DatabaseRequest extends RequestBase {
   readonly db?: string;
 }
 
+/** What a client says of itself. */
+export interface ClientInfo {
+  readonly name?: string;
+  readonly pid?: number;
+  readonly version?: string;
+}
 export interface HelloRequest extends RequestBase {
   readonly type: 'Hello';
   readonly protocol: number;
-  readonly client?: { readonly name?: string; readonly pid?: number; readonly version?: string };
+  readonly client?: ClientInfo;
 }
 export interface PingRequest extends DatabaseRequest {
   readonly type: 'Ping';
@@ -100,6 +106,45 @@ export interface ExecBatchRequest extends DatabaseRequest {
 }
 /** What the router reads of an `ExecBatch`; the statements go to the worker unread. */
 export type ExecBatchEnvelope = Pick<ExecBatchRequest, 'type' | 'id' | 'db' | 'timeout_ms' | 'session'>;
+/** Begins a transaction that stays open until `Commit`, `Rollback`, or the end of its lease or connection. */
+export interface BeginTxRequest extends DatabaseRequest {
+  readonly type: 'BeginTx';
+  /** A consistent snapshot to read: it waits for nobody, and nobody for it. */
+  readonly read?: boolean;
+  /** Milliseconds without use after which the daemon rolls it back; at most what it was started with (`--tx-max`). */
+  readonly lease_ms?: number;
+  /** Milliseconds after which the daemon rolls it back in any case; as above. */
+  readonly max_ms?: number;
+  /** Milliseconds to wait for its turn. */
+  readonly timeout_ms?: number;
+  /** The commit is on disk before its reply, whatever the daemon's default. */
+  readonly durable?: boolean;
+}
+/** Runs statements inside a transaction that is open. All of them, or none: one that fails leaves the transaction as it was. */
+export interface ExecRequest extends DatabaseRequest {
+  readonly type: 'Exec';
+  /** From the reply to `BeginTx`, on the same connection. */
+  readonly tx: string;
+  readonly stmts: readonly Statement[];
+  readonly timeout_ms?: number;
+  readonly results?: boolean;
+}
+/** What the router reads of an `Exec`. */
+export type ExecEnvelope = Pick<ExecRequest, 'type' | 'id' | 'db' | 'timeout_ms'>;
+/** The fields of a session as in `ExecBatch`: with them, whether the transaction was committed can be asked afterwards. */
+export interface CommitRequest
+  extends DatabaseRequest,
+    Pick<
+      ExecBatchRequest,
+      'session' | 'seq' | 'acked' | 'session_epoch' | 'session_rev' | 'session_database' | 'only_replay'
+    > {
+  readonly type: 'Commit';
+  readonly tx: string;
+}
+export interface RollbackRequest extends DatabaseRequest {
+  readonly type: 'Rollback';
+  readonly tx: string;
+}
 export interface PrepareForMaintenanceRequest extends DatabaseRequest {
   readonly type: 'PrepareForMaintenance';
   readonly timeout_ms?: number;
@@ -224,6 +269,10 @@ export type Request =
   | HelloRequest
   | PingRequest
   | ExecBatchRequest
+  | BeginTxRequest
+  | ExecRequest
+  | CommitRequest
+  | RollbackRequest
   | PrepareForMaintenanceRequest
   | CloseDatabaseRequest
   | ReopenDatabaseRequest
@@ -239,7 +288,10 @@ export type Request =
 export type RequestType = Request['type'];
 
 /** A request as the router sees it. */
-export type RoutedRequest = Exclude<Request, ExecBatchRequest> | ExecBatchEnvelope;
+export type RoutedRequest =
+  | Exclude<Request, ExecBatchRequest | ExecRequest>
+  | ExecBatchEnvelope
+  | ExecEnvelope;
 
 // ── Replies ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -311,6 +363,36 @@ export interface ExecBatchReply extends ReplyBase {
   /** With `replayed`: there were results, too large to be kept. */
   readonly results_omitted?: true;
 }
+export interface BeginTxReply extends ReplyBase {
+  /** Its name for `Exec`, `Commit` and `Rollback`, on this connection only. */
+  readonly tx: string;
+  /** The database's own id, if it has one already. Copies of the file have the same. */
+  readonly database?: string;
+  /** Where the database stands: what the transaction sees, until it writes. */
+  readonly rev: number;
+  readonly epoch: number;
+  readonly lease_ms: number;
+  readonly max_ms: number;
+}
+/** `rev` and `epoch` are those of its `BeginTx`. */
+export interface ExecReply extends ReplyBase {
+  readonly rev: number;
+  readonly epoch: number;
+  readonly rows_affected: number;
+  readonly results?: readonly StatementResult[];
+}
+export interface CommitReply extends ReplyBase {
+  readonly rev: number;
+  readonly epoch: number;
+  /** Sum over its `Exec`s. */
+  readonly rows_affected: number;
+  /** It was committed before; this is what was answered, or would have been, then. */
+  readonly replayed?: true;
+}
+export interface RollbackReply extends ReplyBase {
+  readonly rev: number;
+  readonly epoch: number;
+}
 export interface PrepareForMaintenanceReply extends ReplyBase {
   readonly checkpointed: true;
 }
@@ -361,6 +443,16 @@ export interface WalStatus {
   /** Others keep it beyond its limit; null while nobody does. `holders` is empty where the system does not tell who. */
   readonly blocked: { readonly since_ms: number; readonly holders: readonly LockHolder[] } | null;
 }
+/** A transaction that is open. */
+export interface TransactionStatus {
+  readonly read: boolean;
+  /** Milliseconds since it has begun. */
+  readonly since_ms: number;
+  /** Milliseconds since it was last used. */
+  readonly idle_ms: number;
+  /** Whose it is, as far as its connection has said in `Hello`. */
+  readonly client?: ClientInfo;
+}
 /** Half, 99, and 99.9 of 100 were no larger, to one in thirty; and the largest. */
 export interface Percentiles {
   readonly p50: number;
@@ -392,6 +484,8 @@ export interface DatabaseStatus {
   readonly wal_bytes: number;
   /** Left out while no worker has the file open. */
   readonly wal?: WalStatus;
+  /** Those that are open, the one that writes first. Left out when there are none. */
+  readonly transactions?: readonly TransactionStatus[];
   readonly counters: {
     readonly batches: number;
     readonly failed: number;
@@ -519,6 +613,10 @@ export interface ReplyOf {
   Ping: PingReply;
   PingDatabase: PingDatabaseReply;
   ExecBatch: ExecBatchReply;
+  BeginTx: BeginTxReply;
+  Exec: ExecReply;
+  Commit: CommitReply;
+  Rollback: RollbackReply;
   PrepareForMaintenance: PrepareForMaintenanceReply;
   CloseDatabase: CloseDatabaseReply;
   ReopenDatabase: ReopenDatabaseReply;
@@ -593,6 +691,7 @@ export const ERROR_CODES = [
   'WORKER_CRASHED',
   'RESULT_TOO_LARGE',
   'SESSION_CONFLICT',
+  'TX_EXPIRED',
   'SHUTTING_DOWN',
   'INTERNAL',
 ] as const;
@@ -629,6 +728,8 @@ export interface ErrorDetails {
   /** With `EXPECTATION_FAILED`; with `SESSION_CONFLICT` the epochs, where they differ. */
   readonly expected?: number;
   readonly actual?: number;
+  /** The failure has ended the transaction it was in: nothing of that is applied. */
+  readonly tx_ended?: true;
   /** The batch had failed before; this is what was answered, or would have been, then. */
   readonly replayed?: true;
 }

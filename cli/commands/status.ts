@@ -37,7 +37,11 @@ Examples:
       await out.line(
         reply.databases.length === 0 ? '  No database has been used yet.' : await table(out, reply.databases),
       );
-      for (const line of reply.databases.flatMap((one) => [...blockedWal(one), ...warnings(one)]))
+      for (const line of reply.databases.flatMap((one) => [
+        ...openTransactions(one),
+        ...blockedWal(one),
+        ...warnings(one),
+      ]))
         await out.line(line);
     });
   };
@@ -45,6 +49,20 @@ Examples:
 
 function warnings({ db_path: path, warnings: list = [] }: DatabaseStatus): string[] {
   return list.map(({ message }) => `  ${visible(path)}: ${visible(message)}`);
+}
+
+/** Whose transactions others may be waiting for. */
+function openTransactions({
+  db_path: path,
+  transactions = [],
+  queue_depth: depth,
+}: DatabaseStatus): string[] {
+  return transactions.map(({ read, since_ms: since, idle_ms: idle, client }) => {
+    const pid = client?.pid === undefined ? '' : ` (pid ${client.pid})`;
+    const who = `${visible(client?.name ?? 'a client that has not said who it is')}${pid}`;
+    const effect = read ? 'reads' : `writes, and ${depth} wait for it`;
+    return `  A transaction of ${who} on ${visible(path)} ${effect}: open for ${span(since)}, last used ${span(idle)} ago.`;
+  });
 }
 
 /** Who keeps a database's WAL beyond its limit. */

@@ -5,6 +5,7 @@ import { invalidRequest, SkylineError } from '../../protocol/errors.js';
 import { asString, asTimeout } from '../../protocol/fields.js';
 import { decodeText, type JsonObject } from '../../protocol/frame.js';
 import {
+  type ClientInfo,
   type DetachedEvent,
   type ErrorCode,
   PROTOCOL_VERSION,
@@ -13,9 +14,8 @@ import {
 import type { ByteStream, Listener } from '../../protocol/transport/node-ipc.js';
 import { VERSION } from '../../protocol/transport/this-package.js';
 import { ClientConnection, type Slot } from './client-connection.js';
-import { type BatchJob, type Job, ParsedFrame } from './intake.js';
+import { type Job, ParsedFrame } from './intake.js';
 import { IntakeBudget } from './intake-budget.js';
-import type { Lanes } from './lanes.js';
 import { COUNTED_REPLY, monotonicMs, type Order, type WorkerOptions } from './link.js';
 
 /** Connections of attached clients are numbered from here on, those of the router's clients below. */
@@ -27,9 +27,16 @@ export const ROUTER_LANE = FIRST_ATTACHED_LANE - 1;
 const GOODBYE_MS = 1_000;
 const DETACHED = Buffer.from(JSON.stringify({ event: 'detached' } satisfies DetachedEvent));
 
+/** What attached clients need of their service. */
 export interface AttachedHooks {
-  /** Something has changed in the lanes. */
-  wake(): void;
+  /** One of them has sent something. */
+  accept(job: Job): void;
+  /** So many bytes of replies have left for its side. */
+  drained(lane: number, bytes: number): void;
+  /** It has gone. */
+  closed(lane: number): void;
+  /** Whether it has a transaction open: then it is not sent away before that has ended. */
+  holds(lane: number): boolean;
   /** A client was answered with this error, without its batch being looked at. */
   refused(code: ErrorCode): void;
 }
@@ -40,24 +47,21 @@ export interface AttachedHooks {
  */
 export class AttachedClients {
   readonly #options: WorkerOptions;
-  readonly #lanes: Lanes<Job>;
   readonly #hooks: AttachedHooks;
   readonly #connections = new Set<ClientConnection>();
+  /** Connections that are to go when their transaction has ended. */
+  readonly #leaving = new Set<ClientConnection>();
+  /** What each has said of itself. */
+  readonly #said = new Map<number, ClientInfo>();
   readonly #budget: IntakeBudget;
   #listening: Promise<Listener> | null = null;
   #closing: Promise<void> | null = null;
   #nextLane = FIRST_ATTACHED_LANE;
-  readonly #drained = (lane: number, bytes: number) => {
-    this.#lanes.drained(lane, bytes);
-    this.#hooks.wake();
-  };
   #onGone: () => void = () => undefined;
 
-  /** @param lanes where what they send waits */
-  constructor(options: WorkerOptions, lanes: Lanes<Job>, hooks: AttachedHooks) {
+  constructor(options: WorkerOptions, hooks: AttachedHooks) {
     this.#options = options;
     this.#budget = new IntakeBudget(options.maxIntakeBytes);
-    this.#lanes = lanes;
     this.#hooks = hooks;
   }
 
@@ -86,7 +90,24 @@ export class AttachedClients {
   detach(): void {
     if (this.#listening !== null) this.#closing = closeAfterAccepting(this.#listening);
     this.#listening = null;
-    for (const connection of this.#connections) connection.finish(DETACHED);
+    for (const connection of this.#connections)
+      if (this.#hooks.holds(connection.lane)) this.#leaving.add(connection);
+      else connection.finish(DETACHED);
+  }
+
+  /** A transaction of this client has ended. */
+  released(lane: number): void {
+    for (const connection of this.#leaving) {
+      if (connection.lane !== lane || this.#hooks.holds(lane)) continue;
+      this.#leaving.delete(connection);
+      connection.finish(DETACHED);
+    }
+  }
+
+  /** Who this is, as far as it has said so. */
+  clientOf(lane: number): { client?: ClientInfo } {
+    const client = this.#said.get(lane);
+    return client === undefined ? {} : { client };
   }
 
   /** Resolves when all have got their last answers. Whoever has not read them after a time is left behind. */
@@ -126,8 +147,9 @@ export class AttachedClients {
         refused: (code) => this.#hooks.refused(code),
         closed: () => {
           this.#connections.delete(connection);
-          this.#lanes.close(lane);
-          this.#hooks.wake();
+          this.#leaving.delete(connection);
+          this.#said.delete(lane);
+          this.#hooks.closed(lane);
           if (this.#connections.size === 0) this.#onGone();
         },
       },
@@ -144,6 +166,12 @@ export class AttachedClients {
     const { object } = frame;
     const slot = connection.accept(usableId(object), payload.length);
     try {
+      if (isTransaction(object.type)) {
+        this.#checkDatabase(object.db);
+        const deadline = this.#deadlineOf(object);
+        this.#hooks.accept(new AttachedJob('transaction', connection, slot, frame, deadline, this.#hooks));
+        return;
+      }
       if (object.type !== 'ExecBatch') {
         const request = decodeRequest(object);
         if ('db' in request) this.#checkDatabase(request.db);
@@ -152,23 +180,25 @@ export class AttachedClients {
       }
       // All else is checked where it is executed.
       this.#checkDatabase(object.db);
-      const { timeout_ms: timeout = this.#options.batchTimeoutMs || undefined } = object;
-      const deadline = timeout === undefined ? 0 : monotonicMs() + asTimeout(timeout, 'timeout_ms');
-      this.#accept(new AttachedBatch(connection, slot, frame, deadline, this.#drained));
+      const deadline = this.#deadlineOf(object);
+      this.#hooks.accept(new AttachedJob('batch', connection, slot, frame, deadline, this.#hooks));
     } catch (error) {
       connection.answerError(slot, error);
     }
   }
 
-  #accept(job: Job): void {
-    this.#lanes.push(job);
-    this.#hooks.wake();
+  /** On the machine's monotonic clock; 0 for none. */
+  #deadlineOf({ type, timeout_ms: timeout = this.#options.batchTimeoutMs || undefined }: JsonObject): number {
+    // How a transaction ends must be known.
+    if (timeout === undefined || type === 'Commit' || type === 'Rollback') return 0;
+    return monotonicMs() + asTimeout(timeout, 'timeout_ms');
   }
 
   /** @throws SkylineError for what belongs to the router */
   #other(connection: ClientConnection, slot: Slot, request: RoutedRequest): void {
     switch (request.type) {
       case 'Hello':
+        if (request.client !== undefined) this.#said.set(connection.lane, request.client);
         this.#tell(connection, slot, { protocol: PROTOCOL_VERSION, limits: this.#options.limits });
         return;
       case 'Ping':
@@ -186,7 +216,7 @@ export class AttachedClients {
         return;
       default:
         throw invalidRequest(
-          `A worker's socket takes ExecBatch, Ping, Checkpoint and Hello. Send ${request.type} to the daemon's own endpoint, ${this.#options.endpoint}.`,
+          `A worker's socket takes ExecBatch, BeginTx, Exec, Commit, Rollback, Ping, Checkpoint and Hello. Send ${request.type} to the daemon's own endpoint, ${this.#options.endpoint}.`,
         );
     }
   }
@@ -197,7 +227,7 @@ export class AttachedClients {
     order: Order,
     fields: (answer: JsonObject) => object,
   ): void {
-    this.#accept({
+    this.#hooks.accept({
       kind: 'order',
       lane: connection.lane,
       order,
@@ -229,9 +259,15 @@ export class AttachedClients {
   }
 }
 
-/** A batch that came on an attached client's own connection. */
-class AttachedBatch implements BatchJob {
-  readonly kind = 'batch';
+const TRANSACTION_TYPES: ReadonlySet<unknown> = new Set(['BeginTx', 'Exec', 'Commit', 'Rollback']);
+
+function isTransaction(type: unknown): boolean {
+  return TRANSACTION_TYPES.has(type);
+}
+
+/** What came on an attached client's own connection. */
+class AttachedJob<Kind extends 'batch' | 'transaction'> {
+  readonly kind: Kind;
   readonly lane: number;
   readonly tag = 0;
   readonly alone = false;
@@ -241,28 +277,30 @@ class AttachedBatch implements BatchJob {
   readonly received = performance.now();
   readonly #connection: ClientConnection;
   readonly #slot: Slot;
-  readonly #drained: (lane: number, bytes: number) => void;
+  readonly #hooks: AttachedHooks;
 
   constructor(
+    kind: Kind,
     connection: ClientConnection,
     slot: Slot,
     frame: ParsedFrame,
     deadline: number,
-    drained: (lane: number, bytes: number) => void,
+    hooks: AttachedHooks,
   ) {
+    this.kind = kind;
     this.lane = connection.lane;
     this.frame = frame;
     this.bytes = slot.bytes;
     this.deadline = deadline;
     this.#connection = connection;
     this.#slot = slot;
-    this.#drained = drained;
+    this.#hooks = hooks;
   }
 
   settle(reply: string | Buffer): void {
     const { length } = reply;
     const counted = typeof reply !== 'string' && length >= COUNTED_REPLY;
-    const onFlushed = counted ? () => this.#drained(this.lane, length) : undefined;
+    const onFlushed = counted ? () => this.#hooks.drained(this.lane, length) : undefined;
     this.#connection.answer(this.#slot, reply, onFlushed);
   }
 }

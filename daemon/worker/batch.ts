@@ -1,11 +1,12 @@
-import type { DecodedBatch, DecodedStatement } from '../../protocol/decode-request.js';
+import { BARE, type DecodedBatch, type DecodedStatement } from '../../protocol/decode-request.js';
 import { SkylineError } from '../../protocol/errors.js';
-import type { Limits } from '../../protocol/messages.js';
+import type { CommitRequest, Limits } from '../../protocol/messages.js';
 import type { FrameText } from '../../protocol/values.js';
 import { type Connection, outcomeToJson, type ResultBudget, type StatementOutcome } from './connection.js';
 import { fingerprint } from './fingerprint.js';
-import { inspectStatement, type StatementFacts } from './guard.js';
+import { inspectStatement, READS, type StatementFacts } from './guard.js';
 import { bindParameters, type ParameterPlan, parameterPlan } from './parameters.js';
+import { isSavepoint } from './savepoint.js';
 import { givenUp } from './session-answers.js';
 import { fromSqlite } from './sqlite-errors.js';
 
@@ -32,6 +33,8 @@ export interface Turn {
   readonly onlyReplay: boolean;
   /** Fingerprint of what it would do. */
   readonly body: number;
+  /** It is the commit of a client's own transaction, not a batch. */
+  readonly commit?: true;
 }
 
 /** A batch that has passed the guard: nothing in it can reach beyond its own transaction. */
@@ -45,6 +48,8 @@ export interface CheckedBatch {
   readonly observes: boolean;
   /** null without a session, and for what only reads: that may run again. */
   readonly turn: Turn | null;
+  /** In a client's own transaction: SAVEPOINT, RELEASE or ROLLBACK TO. */
+  readonly isSavepoint: boolean;
 }
 
 /** What a batch's statements did so far. */
@@ -77,8 +82,30 @@ export class Guard {
       if (checked.facts.observes) observes = true;
     }
     // What only reads is never recorded.
-    if (!mayWrite && request.only_replay === true) throw givenUp(request.seq);
-    return { request, frame, statements, mayWrite, observes, turn: mayWrite ? turnOf(request) : null };
+    if (!mayWrite && request.only_replay === true) throw givenUp(request);
+    const turn = mayWrite ? turnOf(request) : null;
+    return { request, frame, statements, mayWrite, observes, turn, isSavepoint: false };
+  }
+
+  /**
+   * The same for what a client runs in a transaction of its own, where SAVEPOINT and its like are allowed.
+   * @throws SkylineError `STATEMENT_NOT_ALLOWED`, `INVALID_REQUEST`, with the statement's index
+   */
+  checkExec(request: DecodedBatch, frame: FrameText): CheckedBatch {
+    const index = request.stmts.findIndex(({ sql }) => isSavepoint(sql));
+    const statement = request.stmts[index];
+    if (statement === undefined) return this.check(request, frame);
+    if (request.stmts.length > 1) throw atStatement(notAlone(), index);
+    const checked = { statement, facts: SAVEPOINT, plan: parameterPlan([]) };
+    return {
+      request,
+      frame,
+      statements: [checked],
+      mayWrite: false,
+      observes: false,
+      turn: null,
+      isSavepoint: true,
+    };
   }
 
   #checkStatement(statement: DecodedStatement, request: DecodedBatch, index: number): CheckedStatement {
@@ -107,6 +134,36 @@ export class Guard {
     }
     return looked;
   }
+}
+
+/** Knows of no parameters, rows or changes. */
+const SAVEPOINT: StatementFacts = { ...READS, observes: false, readsOwnTables: false, variables: [] };
+
+function notAlone(): SkylineError {
+  return new SkylineError(
+    'STATEMENT_NOT_ALLOWED',
+    'SAVEPOINT, RELEASE and ROLLBACK TO must be the only statement of their request: one that fails is taken back as a whole.',
+  );
+}
+
+/** What stands for the commit of a transaction in its session; null without one. */
+export function commitOf(request: CommitRequest, frame: FrameText, asked: boolean): CheckedBatch | null {
+  const { tx, session, seq, acked, session_epoch, session_rev, session_database, id } = request;
+  if (session === undefined) return null;
+  const sql = `COMMIT ${tx}`;
+  const statement = { sql, params: undefined, param_sets: undefined, expect: undefined };
+  const told = { session_epoch, session_rev, session_database };
+  const fields = { ...BARE, id, session, seq, acked, ...told, only_replay: asked };
+  const turn = turnOf({ ...fields, stmts: [statement] });
+  return {
+    request: { ...fields, stmts: [] },
+    frame,
+    statements: [],
+    mayWrite: true,
+    observes: false,
+    turn: turn && { ...turn, commit: true },
+    isSavepoint: false,
+  };
 }
 
 function turnOf(request: DecodedBatch): Turn | null {

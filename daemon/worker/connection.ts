@@ -68,11 +68,13 @@ export class Connection {
       create: boolean;
       limits: Limits;
       durability: 'normal' | 'full';
+      readonly?: boolean;
       mmapSize?: number | undefined;
     },
   ): Connection {
     // timeout 0: waiting for a lock inside SQLite would block this thread; the caller waits and tries again.
-    const db = new Database(path, { fileMustExist: !options.create, timeout: 0 });
+    const { create, readonly = false } = options;
+    const db = new Database(path, { fileMustExist: !create, readonly, timeout: 0 });
     try {
       db.pragma('foreign_keys = ON');
       // Checkpoints happen in one place, never in the middle of somebody's commit.

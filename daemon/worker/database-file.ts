@@ -134,6 +134,27 @@ export class DatabaseFile {
    * @returns that position, as it was written
    */
   write(durability: Durability, work: () => Position): Position {
+    return this.#write(durability, work);
+  }
+
+  /** Begins a transaction that writes and stays open until {@link commit} or {@link rollback}. */
+  begin(durability: Durability): void {
+    this.connection.begin(true, durability);
+  }
+
+  /** As {@link write}, for the transaction that is open; it ends in any case. */
+  commit(work: () => Position): Position {
+    return this.#write(null, work);
+  }
+
+  /** Gives up the transaction that is open, if it still is. */
+  rollback(): void {
+    this.sessions.rolledBack();
+    this.connection.rollback();
+    this.#clearCounters();
+  }
+
+  #write(durability: Durability | null, work: () => Position): Position {
     let written: Position | undefined;
     try {
       this.#transaction(true, durability, () => {
@@ -268,11 +289,12 @@ export class DatabaseFile {
     }
   }
 
-  #transaction(writes: boolean, durability: Durability, work: () => void): void {
+  /** @param durability null for a transaction that is open already */
+  #transaction(writes: boolean, durability: Durability | null, work: () => void): void {
     let committing = false;
     const begun = performance.now();
     try {
-      this.connection.begin(writes, durability);
+      if (durability !== null) this.connection.begin(writes, durability);
       work();
       committing = true;
       const executed = performance.now();

@@ -143,7 +143,7 @@ function unheard(): SkylineError {
 }
 
 /** A reply's text, and the part of it that is recorded. */
-interface ReplyText {
+export interface ReplyText {
   readonly reply: string;
   readonly body: string;
 }
@@ -258,7 +258,13 @@ export function rehearse(batch: CheckedBatch, { position, limits }: Terms, path:
   }
 }
 
-function runAll(connection: Connection, batch: CheckedBatch, results: BatchResults, path: string): void {
+/** Runs a batch's statements inside whatever transaction or savepoint is open. */
+export function runAll(
+  connection: Connection,
+  batch: CheckedBatch,
+  results: BatchResults,
+  path: string,
+): void {
   for (let index = 0; index < batch.statements.length; index += 1)
     runStatement(connection, batch, index, results, path);
 }
@@ -279,7 +285,7 @@ function notThere(name: 'epoch' | 'rev', expected: number, actual: number): Skyl
 }
 
 /** @throws SkylineError `RESULT_TOO_LARGE` */
-function replyTo(
+export function replyTo(
   request: DecodedBatch,
   position: Position,
   results: BatchResults,

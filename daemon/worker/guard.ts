@@ -158,7 +158,8 @@ function verbOf(body: readonly Token[]): string {
   return '';
 }
 
-const READS: Facts = {
+/** What reads and does nothing else. */
+export const READS: Facts = {
   mayWrite: false,
   changesRows: false,
   inserts: false,

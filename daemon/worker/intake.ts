@@ -30,6 +30,12 @@ export interface BatchJob {
   settle(reply: string | Buffer, rev: number, unreadable: boolean): void;
 }
 
+/** A client's request about a transaction of its own. */
+export interface TransactionJob extends Omit<BatchJob, 'kind' | 'frame'> {
+  readonly kind: 'transaction';
+  readonly frame: ParsedFrame;
+}
+
 /** A client's frame whose JSON has been parsed. */
 export class ParsedFrame extends FrameText {
   readonly object: JsonObject;
@@ -54,7 +60,7 @@ export interface OrderJob {
   event(payload: Buffer): void;
 }
 
-export type Job = BatchJob | OrderJob;
+export type Job = BatchJob | TransactionJob | OrderJob;
 
 /** A batch that is to be executed. */
 export interface Executable {
@@ -105,6 +111,33 @@ export class Intake {
     return held ?? this.lanes.next(all) ?? undefined;
   }
 
+  /** What may be done although a client has the writer for itself: nothing that could see, or wait for, what it does. */
+  nextBeside(): Job | undefined {
+    const held = this.#held;
+    if (held === undefined || !goesBeside(held)) return this.lanes.takeFirst(goesBeside);
+    this.#held = undefined;
+    return held;
+  }
+
+  /** Takes out the clients' requests whose time is over. */
+  takeLate(now: number): (BatchJob | TransactionJob)[] {
+    const isLate = (job: Job): job is BatchJob | TransactionJob =>
+      job.kind !== 'order' && job.deadline > 0 && now >= job.deadline;
+    const held = this.#held;
+    const late = this.lanes.takeOut(isLate);
+    if (held === undefined || !isLate(held)) return late;
+    this.#held = undefined;
+    return [held, ...late];
+  }
+
+  /** Takes out the transactions of attached clients that have not begun. */
+  takeAttachedBegins(): TransactionJob[] {
+    return this.lanes.takeOut(
+      (job): job is TransactionJob =>
+        job.kind === 'transaction' && job.tag === 0 && job.frame.object.type === 'BeginTx',
+    );
+  }
+
   /** Gives back what was gathered and could not be executed: it comes again in its order. */
   putBack(jobs: readonly Job[]): void {
     this.lanes.putBack(this.#held === undefined ? jobs : [...jobs, this.#held]);
@@ -118,7 +151,7 @@ export class Intake {
     let count = 0;
     let job: Job | null = first;
     while (job !== null) {
-      if (job.kind === 'order') {
+      if (job.kind !== 'batch') {
         this.#held = job;
         break;
       }
@@ -159,11 +192,17 @@ export class Intake {
   }
 }
 
-function notYours(): SkylineError {
+/** The catalog is written by the router alone. */
+export function notYours(): SkylineError {
   return new SkylineError(
     'DATABASE_READONLY',
     'This is the catalog of named databases: it can be read, and is changed by CreateDatabase, RenameDatabase and the like alone.',
   );
+}
+
+function goesBeside(job: Job): boolean {
+  if (job.kind === 'order') return job.order.op === 'position' || job.order.op === 'listen';
+  return job.kind === 'transaction' && job.frame.object.type === 'BeginTx' && job.frame.object.read === true;
 }
 
 function behindBroken(): ProtocolError {

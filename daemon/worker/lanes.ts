@@ -84,6 +84,44 @@ export class Lanes<Job extends LaneJob> {
     }
   }
 
+  /** The first of the jobs that are next on their connections for which this holds; nobody else's turn changes. */
+  takeFirst(isWanted: (job: Job) => boolean): Job | undefined {
+    for (const [at, lane] of this.#turns.entries()) {
+      const [job] = lane.jobs;
+      if (job === undefined || !isWanted(job) || isDeaf(lane)) continue;
+      lane.jobs.shift();
+      this.#size -= 1;
+      if (lane.jobs.length > 0) return job;
+      this.#turns.splice(at, 1);
+      if (lane.gone) this.#lanes.delete(lane.id);
+      return job;
+    }
+    return undefined;
+  }
+
+  /** Takes out all jobs for which this holds, wherever they wait. */
+  takeOut<Wanted extends Job>(isWanted: (job: Job) => job is Wanted): Wanted[] {
+    const taken: Wanted[] = [];
+    for (const lane of this.#turns) {
+      const found = lane.jobs.filter(isWanted);
+      if (found.length === 0) continue;
+      taken.push(...found);
+      const left = lane.jobs.filter((job) => !isWanted(job));
+      lane.jobs.length = 0;
+      for (const job of left) lane.jobs.push(job);
+      if (left.length === 0 && lane.gone) this.#lanes.delete(lane.id);
+    }
+    if (taken.length === 0) return taken;
+    this.#size -= taken.length;
+    this.#turns = this.#turns.filter(({ jobs }) => jobs.length > 0);
+    return taken;
+  }
+
+  /** Whether this client is there no more. */
+  isGone(id: number): boolean {
+    return this.#lanes.get(id)?.gone !== false;
+  }
+
   /** Whether this client does not read its replies. */
   isDeaf(id: number): boolean {
     const lane = this.#lanes.get(id);

@@ -5,6 +5,7 @@ import type {
   Limits,
   LockHolder,
   RequestId,
+  TransactionStatus,
   WalStatus,
 } from '../../protocol/messages.js';
 import type { HistogramCounts } from './histogram.js';
@@ -51,6 +52,8 @@ export const LinkKind = {
   Unreadable: 9,
   /** router → worker: as Request, for a batch that a worker had in hand when it died: it is executed by itself. */
   Suspect: 10,
+  /** router → worker: as Request, for a client's `BeginTx`, `Exec`, `Commit` or `Rollback`. */
+  Transaction: 11,
 } as const;
 export type LinkKind = (typeof LinkKind)[keyof typeof LinkKind];
 
@@ -142,6 +145,9 @@ export interface WorkerOptions {
   readonly walLimit: number;
   /** Bytes of the file that SQLite maps into memory; undefined for SQLite's own default. */
   readonly mmapSize?: number;
+  /** Milliseconds without use, and in all, after which a client's transaction is rolled back. */
+  readonly txLeaseMs: number;
+  readonly txMaxMs: number;
   readonly limits: Limits;
   /** Milliseconds for a batch that does not say how many; 0 for no limit. */
   readonly batchTimeoutMs: number;
@@ -201,6 +207,8 @@ export type Notice =
   | { readonly event: 'opened'; readonly position: Position }
   /** Attached clients use the database. Said again every {@link USED_MS} while they do. */
   | { readonly event: 'used' }
+  /** So many transactions of clients are open. Said when the first has begun, and when the last has ended. */
+  | { readonly event: 'transactions'; readonly open: number }
   /** Nothing to do for the idle time: it leaves when the router says `close`. */
   | { readonly event: 'idle' }
   | WalNotice
@@ -231,6 +239,11 @@ export type WalNotice =
       readonly ms: number;
     };
 
+/** A client's transaction, and whose it is: only the router knows what its own clients have said of themselves. */
+export interface OpenTransactionStatus extends TransactionStatus {
+  readonly lane: number;
+}
+
 /** What a worker counts of its database: it only rises, and adds up with what other workers have counted. */
 export interface WorkerCounts {
   readonly batches: number;
@@ -260,6 +273,7 @@ export interface WorkerStats extends WorkerCounts {
   readonly clients: number;
   /** null while no file is open. */
   readonly wal: WalStatus | null;
+  readonly transactions: readonly OpenTransactionStatus[];
   readonly rev: number;
   readonly epoch: number;
 }

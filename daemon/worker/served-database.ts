@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SkylineError } from '../../protocol/errors.js';
 import type { CheckpointMode, WalStatus } from '../../protocol/messages.js';
-import type { CheckedBatch } from './batch.js';
+import type { CheckedBatch, Turn } from './batch.js';
 import { checkFile, fileGone, notFound } from './check-file.js';
 import { type CheckpointResult, walBytes } from './checkpoint.js';
 import { Checkpointer } from './checkpointer.js';
@@ -16,7 +16,9 @@ import { GroupBroken } from './pieces.js';
 import { continueFrom, missingFile } from './position-table.js';
 import { givenUp, refusal, type Settled } from './session-answers.js';
 import { isRecorded } from './sessions.js';
+import { Snapshot } from './snapshot.js';
 import { fromSqlite, isSqliteError } from './sqlite-errors.js';
+import { WriteTransaction } from './write-transaction.js';
 
 /** Milliseconds between two looks at whether the readers have left. */
 const READERS_POLL_MS = 20;
@@ -187,7 +189,7 @@ export class ServedDatabase {
     const refused = batch.turn === null ? null : refusal(batch.turn, null, this.#position);
     if (refused !== null) throw refused;
     // There is no place to record that in: a copy of it on its way could still make the file.
-    if (batch.turn?.onlyReplay === true) return { error: givenUp(batch.turn.seq) };
+    if (batch.turn?.onlyReplay === true) return { error: givenUp(batch.turn) };
     const reply = rehearse(batch, this.#terms(), this.path);
     if (!batch.mayWrite) return { reply };
     const file = await this.#openFile(true, this.#patience(deadline));
@@ -199,6 +201,52 @@ export class ServedDatabase {
       file.discard();
       throw error;
     }
+  }
+
+  /**
+   * Begins a transaction that stays open. Nothing else may be done until it has ended, but reading from snapshots. Makes the
+   * file if there is none: it goes again if nothing is written.
+   * @param deadline on the machine's monotonic clock, 0 for none
+   * @throws SkylineError
+   */
+  async begin(durable: boolean, deadline: number): Promise<WriteTransaction> {
+    const patience = this.#patience(deadline);
+    const isNew = !(await this.open());
+    if (isNew && this.#options.mustExist === true) throw fileGone(this.path);
+    if (isNew) this.#file = await this.#openFile(true, patience);
+    const file = await this.file();
+    const discard = () => {
+      if (!isNew) return;
+      this.#file = null;
+      file.discard();
+    };
+    try {
+      await untilFree(this.path, patience, () => {
+        file.makeWritable();
+        file.begin(durable ? 'full' : this.#options.durability);
+      });
+    } catch (error) {
+      discard();
+      throw error;
+    }
+    return new WriteTransaction(file, this.#terms(), {
+      committed: (position) => this.#committed(position),
+      rolledBack: discard,
+    });
+  }
+
+  /**
+   * A view of the database as it is now, which stays so whatever is written.
+   * @throws SkylineError
+   */
+  async snapshot(deadline: number): Promise<Snapshot> {
+    const patience = this.#patience(deadline);
+    const exists = await this.open();
+    const file = this.#file;
+    return await untilFree(this.path, patience, () => {
+      if (file !== null && !file.connection.inTransaction) letOthersWrite(file);
+      return Snapshot.take(this.path, exists, this.#position, this.#options.limits);
+    });
   }
 
   /**
@@ -276,15 +324,15 @@ export class ServedDatabase {
       const settled = file.sessions.lookUp(batch, this.#position);
       if (settled !== null) return settled;
       checkDeadline(deadline);
-      if (batch.turn?.onlyReplay === true) return this.#giveUp(file, batch, batch.turn.seq);
+      if (batch.turn?.onlyReplay === true) return this.#giveUp(file, batch, batch.turn);
       return { reply: execute(file, batch, this.#terms(), (position) => this.#committed(position)) };
     };
     return await untilFree(this.path, this.#patience(deadline), attempt);
   }
 
   /** Recorded, so that a copy of the batch that is still on its way is not run after this answer. */
-  #giveUp(file: DatabaseFile, batch: CheckedBatch, seq: number): Settled {
-    const error = givenUp(seq);
+  #giveUp(file: DatabaseFile, batch: CheckedBatch, turn: Turn): Settled {
+    const error = givenUp(turn);
     this.#record(file, batch, error);
     return { error };
   }
@@ -345,6 +393,15 @@ export class ServedDatabase {
     this.#position = position;
     if (position.id !== id || position.epoch !== epoch)
       this.#notice({ event: 'opened', position: { ...position, rev: told } });
+  }
+}
+
+/** With a rollback journal a reader would keep all writers out. Where nobody can write, that is nobody's loss. */
+function letOthersWrite(file: DatabaseFile): void {
+  try {
+    file.makeWritable();
+  } catch (error) {
+    if (!(error instanceof SkylineError) || error.code !== 'DATABASE_READONLY') throw error;
   }
 }
 

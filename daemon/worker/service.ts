@@ -1,5 +1,6 @@
-import { messageOf, ProtocolError, toErrorReply } from '../../protocol/errors.js';
-import type { JsonObject } from '../../protocol/frame.js';
+import { usableId } from '../../protocol/decode-request.js';
+import { messageOf, ProtocolError, SkylineError, toErrorReply } from '../../protocol/errors.js';
+import { decodeText, type JsonObject } from '../../protocol/frame.js';
 import type { RequestId } from '../../protocol/messages.js';
 import { flushWrites } from '../../protocol/transport/gathered-writes.js';
 import { AttachedClients } from './attached-clients.js';
@@ -13,11 +14,14 @@ import {
   type Job,
   type OrderAnswer,
   type OrderJob,
+  ParsedFrame,
+  type TransactionJob,
 } from './intake.js';
 import {
   COUNTED_REPLY,
   type LinkFrame,
   LinkKind,
+  monotonicMs,
   type Notice,
   type Order,
   type Outlet,
@@ -27,11 +31,19 @@ import {
 } from './link.js';
 import { Metrics } from './metrics.js';
 import { obey } from './orders.js';
+import { notBegun } from './patience.js';
 import { Rest } from './rest.js';
 import { ServedDatabase } from './served-database.js';
+import { type StepJob, TransactionDesk } from './transaction-desk.js';
 
 /** Most bytes that a UTF-16 unit takes as UTF-8. */
 const UTF8_BYTES = 3;
+/** Milliseconds between two looks at whether the time of what waits for a client's transaction is over. */
+const LATE_POLL_MS = 25;
+/** Milliseconds that clients' transactions may go on when the worker is to leave. */
+const LEAVE_TX_MS = 5_000;
+
+type Answer = { readonly rev: number } & ({ readonly reply: string } | { readonly error: unknown });
 
 /**
  * Serves one database: takes what the router and attached clients send, one thing at a time, and answers. The queue, its
@@ -43,11 +55,16 @@ export class DatabaseService {
   readonly #database: ServedDatabase;
   readonly #intake: Intake;
   /** Orders that wait until the queue is empty. */
-  readonly #finals: Job[] = [];
+  readonly #finals: OrderJob[] = [];
   readonly #metrics = new Metrics();
   readonly #rest: Rest;
   readonly #copies = new Copies();
   readonly #clients: AttachedClients;
+  readonly #desk: TransactionDesk;
+  /** The last that was done was a step of a client's transaction: something else is next. */
+  #stepped = false;
+  /** Looks after what waits while a client has the writer for itself. */
+  #latePoll: NodeJS.Timeout | undefined;
   #running = false;
   /** Work begins at the end of this turn of the event loop. */
   #woken = false;
@@ -63,16 +80,33 @@ export class DatabaseService {
     this.#outlet = outlet;
     this.#intake = new Intake(options.limits, options.onlyWriter);
     this.#database = new ServedDatabase(options, (notice) => this.#notice(notice));
-    this.#clients = new AttachedClients(options, this.#intake.lanes, {
-      wake: () => this.#wake(),
+    this.#clients = new AttachedClients(options, {
+      accept: (job) => this.#take(job),
+      drained: (lane, bytes) => {
+        this.#intake.lanes.drained(lane, bytes);
+        this.#wake();
+      },
+      closed: (lane) => this.#laneClosed(lane),
+      holds: (lane) => this.#desk.holds(lane),
       refused: (code) => this.#metrics.error(code),
+    });
+    this.#desk = new TransactionDesk(options, this.#database, {
+      answer: (job, outcome, id) => this.#answer(job, outcome, id),
+      isGone: (lane) => this.#intake.lanes.isGone(lane),
+      running: (job) => this.#beginning(job),
+      committing: (job) => {
+        this.#announce([{ job }]);
+        return this.#outlet.flushed();
+      },
+      begun: (read) => this.#begun(read),
+      ended: (lane, read) => this.#ended(lane, read),
     });
     this.#rest = new Rest(options.idleTimeoutMs, {
       settle: () => {
-        if (!this.#running) this.#quiet(true);
+        if (!this.#running && this.#desk.size === 0) this.#quiet(true);
       },
       idle: () => {
-        if (!this.#running && !this.#copies.busy) this.#notice({ event: 'idle' });
+        if (!this.#running && !this.#copies.busy && this.#desk.size === 0) this.#notice({ event: 'idle' });
       },
     });
   }
@@ -84,11 +118,14 @@ export class DatabaseService {
       case LinkKind.Suspect:
         this.#accept(this.#routedBatch(frame));
         break;
+      case LinkKind.Transaction:
+        this.#accept(this.#routedTransaction(frame));
+        break;
       case LinkKind.Order:
         this.#accept(this.#routedOrder(frame));
         break;
       case LinkKind.LaneClosed:
-        this.#intake.lanes.close(frame.lane);
+        this.#laneClosed(frame.lane);
         break;
       case LinkKind.Drained:
         this.#intake.lanes.drained(frame.lane, frame.number);
@@ -102,6 +139,7 @@ export class DatabaseService {
   /** The router has gone: leave the file as it is and go. Nothing runs now, since all work is synchronous. */
   abandon(): void {
     this.#clients.detach();
+    this.#desk.endAll();
     this.#database.close();
     this.#copies.discard();
   }
@@ -121,6 +159,17 @@ export class DatabaseService {
     };
   }
 
+  /** One that is no JSON waits as a batch would, which ends the connection when its turn comes. */
+  #routedTransaction(frame: LinkFrame): Job {
+    const job = this.#routedBatch(frame);
+    try {
+      return { ...job, kind: 'transaction', frame: new ParsedFrame(decodeText(frame.payload)) };
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return job;
+    }
+  }
+
   #routedOrder({ tag, lane, payload }: LinkFrame): OrderJob {
     return {
       kind: 'order',
@@ -132,19 +181,36 @@ export class DatabaseService {
     };
   }
 
+  /** What an attached client has sent. */
+  #take(job: Job): void {
+    this.#accept(job);
+    this.#wake();
+  }
+
   #accept(job: Job): void {
     if (job.lane > 0) {
-      this.#intake.lanes.push(job);
+      if (job.kind !== 'transaction' || !this.#desk.take(job)) this.#intake.lanes.push(job);
       return;
     }
-    if (job.kind === 'batch') return;
+    if (job.kind !== 'order') return;
     if (job.order.op === 'stats') {
       job.settle({ ok: { ...this.#stats() } }, 0);
       return;
     }
     // From here on only the router decides whether the database is open: attached clients have to ask it.
-    if (job.order.op === 'prepare' || job.order.op === 'close') this.#clients.detach();
+    if (job.order.op === 'prepare' || job.order.op === 'close') {
+      this.#clients.detach();
+      for (const begin of this.#intake.takeAttachedBegins())
+        this.#answer(begin, this.#sentAway(), idOf(begin));
+    }
+    if (job.order.op === 'close') this.#desk.hurry(LEAVE_TX_MS);
     this.#finals.push(job);
+  }
+
+  #laneClosed(lane: number): void {
+    this.#intake.lanes.close(lane);
+    this.#desk.laneClosed(lane);
+    this.#wake();
   }
 
   /** Work begins when everything that has arrived by now is read: what came from many connections is one group. */
@@ -165,6 +231,8 @@ export class DatabaseService {
     for (let job = this.#next(); job !== undefined; job = this.#next()) {
       worked = true;
       if (job.kind === 'order') await this.#runOrder(job);
+      else if (job.kind === 'step') await this.#runTransaction(this.#desk.step(job));
+      else if (job.kind === 'transaction') await this.#runTransaction(this.#desk.run(job));
       else await this.#runGroup(this.#intake.gather(job, this.#finals.length > 0));
       if (this.#intake.lanes.size > 0) await new Promise(setImmediate);
     }
@@ -176,10 +244,69 @@ export class DatabaseService {
   }
 
   /** What comes next: what waits in the lanes, then the orders that waited for their end. */
-  #next(): Job | undefined {
+  #next(): Job | StepJob | undefined {
     // Whoever sent more is told by the router that it was lost: nothing may open the file again.
     if (this.#closed) return undefined;
+    if (this.#desk.size > 0) return this.#nextBeside();
     return this.#intake.next(this.#finals.length > 0) ?? this.#finals.shift();
+  }
+
+  /** The same while clients have transactions open: their steps and what else may be done take turns. */
+  #nextBeside(): Job | StepJob | undefined {
+    const step = this.#stepped ? undefined : this.#desk.next();
+    this.#stepped = step !== undefined;
+    if (step !== undefined) return step;
+    const other = this.#desk.writing ? this.#intake.nextBeside() : this.#intake.next(this.#finals.length > 0);
+    if (other !== undefined) return other;
+    // All other orders that wait for the end of everything wait for the transactions, too.
+    if (this.#finals[0]?.order.op === 'position') return this.#finals.shift();
+    return this.#desk.next();
+  }
+
+  async #runTransaction(work: Promise<void>): Promise<void> {
+    await work;
+    if (this.#watched) void this.#beginning(undefined);
+    flushWrites();
+  }
+
+  /** A client's transaction is open. */
+  #begun(read: boolean): void {
+    if (this.#desk.size === 1) this.#notice({ event: 'transactions', open: 1 });
+    if (read) return;
+    // A step that does not end is stopped by the router: this thread's own clock does not run then.
+    this.#watched = false;
+    this.#outlet.send(LinkKind.Running, 0, 0, this.#desk.watchedUntil);
+    this.#latePoll = setInterval(() => this.#refuseLate(), LATE_POLL_MS).unref();
+  }
+
+  /** It is over: what waited goes on. */
+  #ended(lane: number, read: boolean): void {
+    if (this.#desk.size === 0) {
+      this.#notice({ event: 'transactions', open: 0 });
+      this.#rest.begin();
+    }
+    if (!read) {
+      this.#outlet.send(LinkKind.Running, 0, 0, 0);
+      clearInterval(this.#latePoll);
+    }
+    this.#clients.released(lane);
+    this.#wake();
+  }
+
+  /** Their turn would come only when the transaction is over. */
+  #refuseLate(): void {
+    for (const job of this.#intake.takeLate(monotonicMs())) {
+      this.#answer(job, { error: notBegun(), rev: this.#database.position.rev }, idOf(job));
+    }
+  }
+
+  /** Its connection ends with its answers: a transaction that began now would end at once. */
+  #sentAway(): Answer {
+    const error = new SkylineError(
+      'DATABASE_PREPARING',
+      "The worker is about to send its clients away. Begin the transaction at the daemon's own endpoint.",
+    );
+    return { error, rev: this.#database.position.rev };
   }
 
   /** Executes a group and answers: after the commit, all in one write. */
@@ -242,7 +369,7 @@ export class DatabaseService {
   }
 
   /** Tells the router what of it is in hand from now on, and that attached clients are at work. */
-  #announce(group: readonly Executable[]): void {
+  #announce(group: readonly { readonly job: BatchJob | TransactionJob }[]): void {
     let attached = 0;
     for (const { job } of group) if (job.tag === 0) attached += 1;
     if (attached < group.length) {
@@ -263,21 +390,21 @@ export class DatabaseService {
    * Tells the router which batch runs, where that matters: it stops the one that is past its deadline and no other.
    * @returns until it can know; undefined when it can already
    */
-  #beginning(job: BatchJob | undefined): Promise<void> | undefined {
+  #beginning(job: BatchJob | TransactionJob | undefined): Promise<void> | undefined {
     const deadline = job?.deadline ?? 0;
     if (deadline === 0 && !this.#watched) return undefined;
     this.#watched = deadline > 0;
-    this.#outlet.send(LinkKind.Running, this.#watched ? (job?.tag ?? 0) : 0, 0, deadline);
+    const until = this.#watched ? deadline : this.#desk.watchedUntil;
+    this.#outlet.send(LinkKind.Running, this.#watched ? (job?.tag ?? 0) : 0, 0, until);
     return this.#outlet.flushed();
   }
 
-  #reply(
-    job: BatchJob,
-    outcome: { readonly rev: number } & ({ readonly reply: string } | { readonly error: unknown }),
-    id: RequestId | undefined,
-    begun: number,
-    now: number,
-  ): void {
+  #reply(job: BatchJob, outcome: Answer, id: RequestId | undefined, begun: number, now: number): void {
+    this.#answer(job, outcome, id);
+    this.#metrics.answered(job.received, begun, now, 'error' in outcome);
+  }
+
+  #answer(job: BatchJob | TransactionJob, outcome: Answer, id: RequestId | undefined): void {
     const failed = 'error' in outcome;
     const unreadable = failed && outcome.error instanceof ProtocolError && outcome.error.fatal;
     // The router ends that connection with an error of its own.
@@ -286,7 +413,6 @@ export class DatabaseService {
     if (typeof payload !== 'string' && payload.length >= COUNTED_REPLY)
       this.#intake.lanes.sent(job.lane, payload.length);
     job.settle(payload, outcome.rev, unreadable);
-    this.#metrics.answered(job.received, begun, now, failed);
   }
 
   #errorReply(error: unknown, id: RequestId | undefined, counted: boolean): string {
@@ -362,10 +488,16 @@ export class DatabaseService {
       ...this.#metrics.counts,
       ...this.#database.counts,
       clients: this.#clients.size,
-      queueDepth: this.#intake.lanes.size + (this.#running ? 1 : 0),
+      transactions: this.#desk.status.map((one) => ({ ...one, ...this.#clients.clientOf(one.lane) })),
+      queueDepth: this.#intake.lanes.size + this.#desk.waiting + (this.#running ? 1 : 0),
       wal: this.#database.wal,
       rev: this.#database.position.rev,
       epoch: this.#database.position.epoch,
     };
   }
+}
+
+/** Of a batch that came through the router, which has answered it by itself: none. */
+function idOf({ frame }: BatchJob | TransactionJob): RequestId | undefined {
+  return frame instanceof ParsedFrame ? usableId(frame.object) : undefined;
 }

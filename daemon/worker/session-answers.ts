@@ -90,7 +90,12 @@ function conflict(message: string, outcome: 'not_applied' | 'unknown'): SkylineE
 }
 
 /** The answer to `only_replay` when there is nothing to replay. */
-export function givenUp(seq: number | undefined): SkylineError {
+export function givenUp({ seq, commit }: { seq: number | undefined; commit?: true }): SkylineError {
+  if (commit === true)
+    return new SkylineError(
+      'TX_EXPIRED',
+      `Nothing is recorded of this commit (seq ${seq} of its session): the transaction was not committed, and will not be. Begin a new one.`,
+    );
   return new SkylineError(
     'TIMEOUT',
     `Nothing is recorded of seq ${seq} of this session: it was not applied, and is given up (only_replay). To have it done, send it with a new seq.`,

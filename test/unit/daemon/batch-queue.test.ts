@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { BatchQueue, type Job } from '../../../daemon/batch-queue.js';
 import type { Position } from '../../../daemon/worker/link.js';
-import { monotonicMs } from '../../../daemon/worker/link.js';
+import { LinkKind, monotonicMs } from '../../../daemon/worker/link.js';
 import type { Waiter, WorkerProcess } from '../../../daemon/worker-process.js';
 import type { SkylineError } from '../../../protocol/errors.js';
 
@@ -14,11 +14,11 @@ interface Given {
 }
 
 class FakeWorker {
-  readonly state = 'serving';
+  state = 'serving';
   readonly given: Given[] = [];
 
-  request(_lane: number, payload: Buffer, _deadline: number, suspect: boolean, waiter: Waiter): number {
-    this.given.push({ name: payload.toString(), suspect, waiter });
+  request(kind: number, _lane: number, payload: Buffer, _deadline: number, waiter: Waiter): number {
+    this.given.push({ name: payload.toString(), suspect: kind === LinkKind.Suspect, waiter });
     return this.given.length;
   }
 
@@ -60,7 +60,9 @@ function scene(known: Position | null) {
   const submit = (name: string, more: Partial<Job> = {}) =>
     queue.submit(
       {
+        kind: 'batch',
         lane: 1,
+        isWanted: () => true,
         payload: Buffer.from(name),
         deadline: 0,
         session: false,
@@ -230,4 +232,46 @@ test('what a worker that cannot open the file says of a batch that the one befor
     expect(await answer({ ...failed, ...sure }, true)).toBeUndefined();
   expect(await answer({ status: 'ok', id: 1, rev: 11 }, true)).toBeUndefined();
   expect(replies).toHaveLength(5);
+});
+
+test('a transaction of a client that has gone is not begun by the next worker, which would not be told', async () => {
+  const { submit, worker, die, failures } = scene(AT);
+  let isWanted = true;
+  submit('mine', { kind: 'begin' });
+  submit('gone', { kind: 'begin', isWanted: () => isWanted });
+  expect(worker().names).toEqual(['mine', 'gone']);
+  isWanted = false;
+  await die();
+  expect(worker().names).toEqual(['mine']);
+  expect(failures.get('gone')).toMatchObject({ outcome: 'not_applied' });
+});
+
+test('a step goes to the worker that has its transaction, also when that is to leave', () => {
+  const { submit, worker } = scene(AT);
+  const leaving = worker();
+  leaving.state = 'leaving';
+  submit('step', { kind: 'step' });
+  submit('batch');
+  expect(leaving.names).toEqual(['step']);
+});
+
+test('a commit whose worker has died is looked up by the next one: with a session, or if nothing has moved', async () => {
+  const { at, submit, worker, die, failures } = scene(AT);
+  submit('plain', { kind: 'step' });
+  submit('session', { kind: 'step', session: true });
+  worker().started(10);
+  at.file = { ...AT, rev: 11 };
+  await die();
+  expect(worker().names).toEqual(['session']);
+  expect(failures.get('plain')).toMatchObject({ code: 'WORKER_CRASHED', outcome: 'unknown' });
+  const refused = {
+    status: 'error',
+    code: 'TX_EXPIRED',
+    message: 'm',
+    retryable: false,
+    outcome: 'not_applied',
+  };
+  // It has looked: that is the answer, and no reason to doubt.
+  worker().given[0]?.waiter.reply(Buffer.from(JSON.stringify(refused)), 11);
+  expect(failures.has('session')).toBe(false);
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { decodeExecBatch, overLimit } from '../../../protocol/decode-request.js';
+import { decodeExec, decodeExecBatch, overLimit } from '../../../protocol/decode-request.js';
 import { parseObject } from '../../../protocol/frame.js';
 import { arrived, BAD_IDS, DAY, refusal, refusesField, WRONG } from './helpers.js';
 import { batch, LIMITS } from './samples.js';
@@ -153,5 +153,28 @@ describe('overLimit', () => {
       code: 'INVALID_REQUEST',
       details: { limit: 'max_result_bytes', limit_value: 4096 },
     });
+  });
+});
+
+describe('decodeExec', () => {
+  const decode = (object: object) => decodeExec(arrived(object), LIMITS);
+
+  test('reads statements, timeout and whether results are wanted, and nothing of a batch of its own', () => {
+    const { id, stmts, timeout_ms, results } = batch;
+    expect(decode({ ...batch, tx: 'the transaction' })).toEqual({
+      type: 'ExecBatch',
+      id,
+      stmts,
+      timeout_ms,
+      results,
+    });
+  });
+
+  test('refuses statements as a batch does', () => {
+    refusesField('stmts', () => decode({}));
+    refusesField('stmts', () => decode({ stmts: [] }));
+    const many = Array.from({ length: LIMITS.max_statements + 1 }, () => ({ sql: '' }));
+    expect(refusal(() => decode({ stmts: many })).details).toMatchObject({ limit: 'max_statements' });
+    expect(refusal(() => decode({ stmts: [{ sql: '' }, {}] })).details).toEqual({ statement_index: 1 });
   });
 });

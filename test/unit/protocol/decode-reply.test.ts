@@ -7,6 +7,10 @@ import { changed, LIMITS, type Path, places, replies, replyNames } from './sampl
 
 const OPTIONAL = [
   'wal',
+  'transactions',
+  'client',
+  'name',
+  'database',
   'command',
   'replayed',
   'results_omitted',

@@ -15,6 +15,8 @@ const REQUIRED: { readonly [Type in RequestType]?: readonly string[] } = {
   RenameDatabase: ['name', 'to'],
   RestoreDatabase: ['name'],
   AdoptDirectory: ['dir'],
+  Commit: ['tx'],
+  Rollback: ['tx'],
 };
 /** What each field must refuse. */
 const REFUSED: { readonly [name: string]: readonly unknown[] } = {
@@ -25,6 +27,17 @@ const REFUSED: { readonly [name: string]: readonly unknown[] } = {
   timeout_ms: WRONG.integer,
   if_older_than: [...WRONG.string, '', '1', '1.2', 'v1.2.3', '1.2.3.4', 'newest'],
   session: WRONG.string,
+  seq: [...WRONG.integer, 0],
+  acked: WRONG.integer,
+  session_epoch: WRONG.integer,
+  session_rev: WRONG.integer,
+  session_database: [null, false, 1, '', 'x'.repeat(129), {}],
+  only_replay: WRONG.boolean,
+  tx: [...WRONG.string, '', 'x'.repeat(65)],
+  read: WRONG.boolean,
+  durable: WRONG.boolean,
+  lease_ms: [...WRONG.integer, 0],
+  max_ms: [...WRONG.integer, 0],
   allow_missing: WRONG.boolean,
   detail: WRONG.boolean,
   from: WRONG.string,

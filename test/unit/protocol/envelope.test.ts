@@ -10,7 +10,7 @@ import { anyUnits } from './arbitraries.js';
 function whole(payload: Buffer): object | null | undefined {
   try {
     const request = decodeRequest(parseObject(decodeText(payload)));
-    return request.type === 'ExecBatch' ? request : null;
+    return request.type === 'ExecBatch' || request.type === 'Exec' ? request : null;
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
     return error.fatal ? undefined : null;
@@ -43,6 +43,12 @@ test.each([
   ['{"type":"ExecBatch","timeout_ms":99999999999}', { timeout_ms: 86_400_000 }],
 ])('%s', (json, fields) => {
   expect(readBatchEnvelope(Buffer.from(json))).toEqual({ type: 'ExecBatch', ...fields });
+  expect(agrees(Buffer.from(json))).toBe(true);
+});
+
+test('the statements of a transaction are as long as those of a batch, and are not read either', () => {
+  const json = '{"type":"Exec","tx":"t","session":"s","stmts":[{}],"timeout_ms":5,"id":1}';
+  expect(readBatchEnvelope(Buffer.from(json))).toEqual({ type: 'Exec', id: 1, timeout_ms: 5 });
   expect(agrees(Buffer.from(json))).toBe(true);
 });
 

@@ -50,6 +50,8 @@ function database(name: string): ServedDatabase {
     idleTimeoutMs: 0,
     sessionTtlMs: 0,
     walLimit: 64 * 1024 * 1024,
+    txLeaseMs: 5_000,
+    txMaxMs: 60_000,
     limits: LIMITS,
     known: null,
   };

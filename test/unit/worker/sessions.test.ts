@@ -47,6 +47,8 @@ function database(name: string, more: Partial<WorkerOptions> = {}): ServedDataba
     idleTimeoutMs: 0,
     sessionTtlMs: 0,
     walLimit: 64 * 1024 * 1024,
+    txLeaseMs: 5_000,
+    txMaxMs: 60_000,
     limits: LIMITS,
     known: null,
     ...more,
