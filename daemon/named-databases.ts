@@ -187,6 +187,7 @@ export class NamedDatabases {
 
   async list(): Promise<Omit<ListDatabasesReply, 'status' | 'id'>> {
     await this.#catalog.ready();
+    await this.#recover(this.#catalog.all());
     this.noteUse();
     const all = this.#catalog
       .all()
@@ -271,14 +272,18 @@ export class NamedDatabases {
   /** Makes the file of a database whose row says that this is about to happen. */
   async #make(entry: CatalogEntry): Promise<void> {
     const database = this.#databases.at(entry.path);
+    const { epoch } = missingFile(this.#knownOf(null, entry.path, database.known));
+    const order = { op: 'create', id: entry.id, epoch } as const;
+    const make = async () => (await database.order(order)) as unknown as Position;
     try {
-      const { epoch } = missingFile(this.#knownOf(null, entry.path, database.known));
-      database.arrived((await database.order({ op: 'create', id: entry.id, epoch })) as unknown as Position);
+      // A worker that dies leaves a file that the next one finishes.
+      database.arrived(await make().catch((error) => (isCrash(error) ? make() : Promise.reject(error))));
     } catch (error) {
-      await this.#catalog.remove(entry.id);
+      // Half a file stays written down: whoever looks next finishes it.
+      if (lookAt(entry.path) === undefined) await this.#catalog.remove(entry.id).catch(() => undefined);
       throw error;
     }
-    await this.#catalog.write([{ ...entry, intent: null }]);
+    await unlessWritten(this.#catalog.write([{ ...entry, intent: null }]));
   }
 
   /** Has the database closed by everybody, and calls back. */
@@ -322,12 +327,13 @@ export class NamedDatabases {
         moveFile(from, to, this.#self);
       } catch (error) {
         if (!mendMove(from, to)) {
-          await this.#catalog.write([entry]);
+          // If that cannot be written, the next one who looks finds the file where it was.
+          await this.#catalog.write([entry]).catch(() => undefined);
           throw error;
         }
       }
     }
-    await this.#catalog.write([{ ...entry, ...placeOf(after), intent: null }]);
+    await unlessWritten(this.#catalog.write([{ ...entry, ...placeOf(after), intent: null }]));
   }
 
   /** What was begun by a daemon that was killed, or could not be finished. Never rejects. */
@@ -392,6 +398,24 @@ export class NamedDatabases {
     for (const position of [...others, ...(isTrace(known, except) ? [] : [known])])
       if (position !== null && (latest === null || position.epoch > latest.epoch)) latest = position;
     return latest;
+  }
+}
+
+function isCrash(error: unknown): boolean {
+  return error instanceof SkylineError && error.code === 'WORKER_CRASHED';
+}
+
+/** The file is as it is to be: what cannot be written now is written by whoever looks next. */
+async function unlessWritten(writing: Promise<void>): Promise<void> {
+  try {
+    await writing;
+  } catch (error) {
+    const code = error instanceof SkylineError ? error.code : 'INTERNAL';
+    throw new SkylineError(
+      code,
+      `The file is changed, and the catalog is not yet: ${messageOf(error)}. Look with ListDatabases ("skylinedb-cli databases"), which finishes it.`,
+      { outcome: 'unknown', cause: error },
+    );
   }
 }
 
