@@ -14,6 +14,7 @@ const OUT = 'dist/bin';
 
 const PROGRAMS = {
   cli: 'cli/main.ts',
+  'shell-reader': 'cli/shell/reading-process.ts',
   daemon: 'daemon/main.ts',
   worker: 'daemon/worker/main.ts',
   'checkpoint-thread': 'daemon/worker/checkpoint-thread.ts',

@@ -5,6 +5,9 @@ import { type Screen, visible } from './output.js';
 /** The exit codes of `skylinedb-cli`. */
 export const EXIT = { done: 0, refused: 1, usage: 2, noDaemon: 3, closed: 4 } as const;
 
+/** What a shell shows for a program that a signal has ended (https://www.gnu.org/software/bash/manual/bash.html#Exit-Status). */
+export const BY_SIGNAL: { readonly [signal: string]: number } = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
+
 const BY_CODE: { readonly [code in ErrorCode | ClientErrorCode]?: number } = {
   INVALID_REQUEST: EXIT.usage,
   NO_DAEMON: EXIT.noDaemon,

@@ -33,6 +33,10 @@ const COMMANDS: { readonly [name: string]: CommandEntry } = {
     summary: 'load a CSV or NDJSON file into a table',
     load: () => import('./commands/import.js'),
   },
+  shell: {
+    summary: 'a shell for SQL, with history and completion',
+    load: () => import('./commands/shell.js'),
+  },
   'prepare-for-maintenance': {
     summary: 'finish what is queued, refuse new writes, checkpoint',
     load: () => import('./commands/prepare-for-maintenance.js'),

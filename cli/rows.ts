@@ -18,7 +18,12 @@ const BLOB_BYTES = 16;
 
 /** Rows for a terminal, as a table; for everything else as tab-separated values. */
 export async function writeRows(output: Output, set: RowSet): Promise<void> {
-  if (!output.isTerminal) return await output.write(tabSeparated(set));
+  if (output.isTerminal) await writeTable(output, set);
+  else await output.write(tabSeparated(set));
+}
+
+/** Rows as a table, wherever they go. */
+export async function writeTable(output: Output, set: RowSet): Promise<void> {
   const { default: Table } = await import('cli-table3');
   const { bold, dim } = output.colors;
   const cell = (value: SqlOutput) => {
@@ -78,7 +83,8 @@ export function* rowsJson({ columns, rows }: RowSet): Generator<string> {
 }
 
 /** JSON.stringify knows no bigint and writes infinity as null. */
-function valueJson(value: SqlOutput): string {
+/** A value as the protocol writes it. */
+export function valueJson(value: SqlOutput): string {
   if (value instanceof Uint8Array) return cellToJson(Buffer.from(value));
   // The library gives numbers for INTEGER and REAL alike; what looks whole is written as whole.
   const whole = typeof value === 'number' && Number.isSafeInteger(value) && !Object.is(value, -0);

@@ -26,23 +26,42 @@ const WORD = /[A-Za-z0-9_$\u0080-\uffff]+/y;
  * The rules are those of https://sqlite.org/c3ref/complete.html: within CREATE TRIGGER only `; END ;` ends the statement.
  */
 export function splitSql(script: string): ScriptStatement[] {
+  const { statements, rest } = takeComplete(script);
+  return rest === null ? statements : [...statements, rest];
+}
+
+/**
+ * The same for a script that is still being written.
+ * @returns the statements whose semicolon has come, what has begun behind them (null for nothing), and the place behind the
+ *   last semicolon
+ */
+export function takeComplete(script: string): {
+  statements: ScriptStatement[];
+  rest: ScriptStatement | null;
+  end: number;
+} {
   const statements: ScriptStatement[] = [];
   const lines = new LineCounter(script);
   let pieces: Piece[] = [];
-  const end = () => {
+  const begun = (): ScriptStatement | null => {
     const [first, last] = [pieces[0], pieces.at(-1)];
-    if (first !== undefined && last !== undefined)
-      statements.push({ sql: script.slice(first.start, last.end), line: lines.at(first.start) });
+    if (first === undefined || last === undefined) return null;
+    return { sql: script.slice(first.start, last.end), line: lines.at(first.start) };
+  };
+  let at = 0;
+  const end = (piece: Piece) => {
+    at = piece.end;
+    const statement = begun();
+    if (statement !== null) statements.push(statement);
     pieces = [];
   };
   for (const piece of piecesOf(script)) {
     if (piece.word !== ';') pieces.push(piece);
-    else if (!isTrigger(pieces)) end();
-    else if (pieces.at(-1)?.word === 'end' && pieces.at(-2)?.word === ';') end();
+    else if (!isTrigger(pieces)) end(piece);
+    else if (pieces.at(-1)?.word === 'end' && pieces.at(-2)?.word === ';') end(piece);
     else pieces.push(piece);
   }
-  end();
-  return statements;
+  return { statements, rest: begun(), end: at };
 }
 
 /** `[EXPLAIN [QUERY PLAN]] CREATE [TEMP | TEMPORARY] TRIGGER` */

@@ -8,6 +8,11 @@ import type { Row, SqlParams } from './batch.js';
 export interface ReaderOptions {
   /** Milliseconds to wait while SQLite is briefly locked (recovery, last close). Default 5 000. */
   readonly busyTimeoutMs?: number;
+  /**
+   * Other databases to read in the same statements, by the name that stands before their tables: `{ moon: '/data/moon.db' }`
+   * for `SELECT * FROM moon.craters` (https://sqlite.org/lang_attach.html). Read-only, like the first.
+   */
+  readonly attach?: { readonly [schema: string]: string };
 }
 
 /** Moments in which another process opens or closes the database: they pass. */
@@ -22,6 +27,7 @@ const PAUSE_MS = 5;
 export class Reader {
   readonly #path: string;
   readonly #busyTimeoutMs: number;
+  readonly #attach: readonly (readonly [schema: string, path: string])[];
   #db: BetterSqlite3.Database | null = null;
   #file: string | null = null;
   /** The `-shm` that it shares with the writer. */
@@ -35,6 +41,7 @@ export class Reader {
   constructor(path: string, options: ReaderOptions = {}) {
     this.#path = path;
     this.#busyTimeoutMs = options.busyTimeoutMs ?? 5_000;
+    this.#attach = Object.entries(options.attach ?? {});
     this.#retrying(() => this.#current());
   }
 
@@ -69,6 +76,15 @@ export class Reader {
     });
   }
 
+  /**
+   * Reads in one transaction: everything in it sees the database as it is when it begins to read.
+   * @param work must not wait for anything: as long as it lasts, the WAL cannot be emptied
+   */
+  snapshot<T>(work: () => T): T {
+    const db = this.#retrying(() => this.#current());
+    return db.transaction(work).deferred();
+  }
+
   /** Closes the file. Idempotent. */
   close(): void {
     this.#closed = true;
@@ -82,8 +98,8 @@ export class Reader {
   /** The connection to the file that is at the path now. */
   #current(): BetterSqlite3.Database {
     if (this.#closed) throw new SkylineError('INVALID_REQUEST', 'This reader is closed.');
-    const file = fileAt(this.#path);
-    if (this.#db !== null && this.#file === file && this.#index === indexAt(this.#path)) return this.#db;
+    const file = this.#files();
+    if (this.#db !== null && this.#file === file && this.#index === this.#indexes()) return this.#db;
     this.#release();
     const db = new (betterSqlite3())(this.#path, {
       readonly: true,
@@ -95,7 +111,11 @@ export class Reader {
       db.pragma('wal_autocheckpoint = 0');
       // Opens the WAL too. If the file was replaced since the look above, main file and WAL may not belong together.
       db.pragma('schema_version');
-      if (fileAt(this.#path) !== file)
+      for (const [schema, path] of this.#attach) {
+        db.prepare(`ATTACH ? AS ${quoted(schema)}`).run(path);
+        db.pragma(`${quoted(schema)}.schema_version`);
+      }
+      if (this.#files() !== file)
         throw Object.assign(new Error('replaced while opening'), { code: 'SQLITE_BUSY' });
     } catch (error) {
       db.close();
@@ -103,8 +123,19 @@ export class Reader {
     }
     this.#db = db;
     this.#file = file;
-    this.#index = indexAt(this.#path);
+    this.#index = this.#indexes();
     return db;
+  }
+
+  /** Inside a transaction that has read, the file is the one it has read. */
+  #files(): string {
+    if (this.#db?.inTransaction === true && this.#file !== null) return this.#file;
+    return [fileAt(this.#path), ...this.#attach.map(([, path]) => fileAt(path))].join();
+  }
+
+  #indexes(): string {
+    if (this.#db?.inTransaction === true) return this.#index;
+    return [indexAt(this.#path), ...this.#attach.map(([, path]) => indexAt(path))].join();
   }
 
   #retrying<T>(work: () => T): T {
@@ -125,6 +156,10 @@ export class Reader {
     this.#db = null;
     this.#file = null;
   }
+}
+
+function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
 }
 
 /** Loaded with the first reader: an application that only writes does not pay for it. */

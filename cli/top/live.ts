@@ -1,12 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { BY_SIGNAL } from '../errors.js';
 import type { Screen } from '../output.js';
 import type { Feed } from './feed.js';
 import { press, START, type TopState } from './state.js';
 import { FullScreen } from './terminal.js';
 import { pageOf, view } from './view.js';
-
-/** What a shell shows for a program that a signal has ended (https://www.gnu.org/software/bash/manual/bash.html#Exit-Status). */
-const BY_SIGNAL: { readonly [signal: string]: number } = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 
 /**
  * The full screen, until somebody leaves.

@@ -15,7 +15,17 @@ afterEach(async () => {
 
 const COMMANDS = [
   ...['ping', 'exec', 'query', 'prepare-for-maintenance', 'close-database', 'reopen-database'],
-  ...['replace-database', 'backup', 'checkpoint', 'status', 'top', 'metrics', 'shutdown', 'endpoint'],
+  ...[
+    'replace-database',
+    'backup',
+    'checkpoint',
+    'status',
+    'shell',
+    'top',
+    'metrics',
+    'shutdown',
+    'endpoint',
+  ],
 ];
 
 /** Endless: for whatever must happen while a batch runs. */

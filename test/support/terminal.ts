@@ -1,4 +1,5 @@
 import { type ChildProcess, spawnSync } from 'node:child_process';
+import { stripVTControlCharacters } from 'node:util';
 import { type Playground, until } from './playground.js';
 
 /**
@@ -91,10 +92,10 @@ export class Terminal {
     this.#say({ signal });
   }
 
-  /** Waits until what it has written since `from` matches. */
+  /** Waits until what it has written since `from` matches, without what only moves the cursor or colours. */
   async shows(pattern: RegExp, from = 0): Promise<void> {
     try {
-      await until('', () => pattern.test(this.text.slice(from)));
+      await until('', () => pattern.test(stripVTControlCharacters(this.text.slice(from))));
     } catch {
       throw new Error(`${pattern} was not shown, but ${JSON.stringify(this.text.slice(from).slice(-3000))}`);
     }

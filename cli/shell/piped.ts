@@ -1,0 +1,36 @@
+import { createInterface } from 'node:readline';
+import { SkylineError } from '../../protocol/errors.js';
+import { EXIT, exitCodeOf, presentError } from '../errors.js';
+import { at } from './commands.js';
+import { Input, type Unit } from './input.js';
+import type { Shell } from './shell.js';
+
+/**
+ * Takes everything from standard input, up to the first error: what follows was written for somebody who had succeeded.
+ * @returns the exit code
+ */
+export async function piped(shell: Shell, stdin: NodeJS.ReadableStream): Promise<number> {
+  const lines = createInterface({ input: stdin, crlfDelay: Number.POSITIVE_INFINITY });
+  try {
+    for await (const unit of units(lines)) {
+      try {
+        await shell.run(unit);
+      } catch (error) {
+        await presentError(at(error, `Line ${unit.line}`), false, shell.screen);
+        const code = error instanceof SkylineError ? exitCodeOf(error) : EXIT.refused;
+        // Whatever is wrong in a script is not this program's command line.
+        return code === EXIT.usage ? EXIT.refused : code;
+      }
+      if (shell.over || shell.screen.out.gone) break;
+    }
+    return EXIT.done;
+  } finally {
+    lines.close();
+  }
+}
+
+async function* units(lines: AsyncIterable<string>): AsyncGenerator<Unit> {
+  const input = new Input();
+  for await (const line of lines) yield* input.add(line);
+  yield* input.end();
+}

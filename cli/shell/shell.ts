@@ -1,0 +1,223 @@
+import type { Client } from '../../client/client.js';
+import { invalidRequest, SkylineError } from '../../protocol/errors.js';
+import type { SqlOutput } from '../../protocol/values.js';
+import { count } from '../format.js';
+import type { Screen } from '../output.js';
+import { Across } from './across.js';
+import { dotCommand } from './commands.js';
+import type { Names } from './completion.js';
+import { parseCommand } from './dot-command.js';
+import type { Unit } from './input.js';
+import { listed, type Place } from './place.js';
+import { type Mode, RowPrinter } from './printer.js';
+import type { Answer, Ask } from './reading-messages.js';
+import { Reads, Writes } from './reads.js';
+import { intentOf } from './statement.js';
+
+export interface ShellOptions {
+  readonly screen: Screen;
+  /** Somebody sits there: what was done is said, and not only what was asked for. */
+  readonly interactive: boolean;
+  readonly mode: Mode;
+  readonly place: Place;
+  /** Reaches the daemon, starting one if need be. Reading needs none. */
+  connect(): Promise<Client>;
+}
+
+/** What is done with what was typed. Where it comes from, and where the prompt stands, is somebody else's. */
+export class Shell {
+  readonly screen: Screen;
+  readonly interactive: boolean;
+  place: Place;
+  mode: Mode;
+  timer = false;
+  /** It is to be left. */
+  over = false;
+  readonly #connect: () => Promise<Client>;
+  readonly #reads = new Reads();
+  readonly #across = new Across(() => this.client());
+  #client: Promise<Client> | null = null;
+  #running: AbortController | null = null;
+
+  constructor({ screen, interactive, mode, place, connect }: ShellOptions) {
+    this.screen = screen;
+    this.interactive = interactive;
+    this.mode = mode;
+    this.place = place;
+    this.#connect = connect;
+  }
+
+  /** Starts what will be needed. */
+  prepare(): void {
+    this.#reads.prepare();
+  }
+
+  /** The database's name; a star while a transaction is open. */
+  get prompt(): string {
+    return `${this.place.name}> `;
+  }
+
+  /**
+   * Does one thing.
+   * @throws SkylineError what has failed; the shell goes on as it was
+   */
+  async run(unit: Unit): Promise<void> {
+    const running = new AbortController();
+    this.#running = running;
+    try {
+      await this.runInside(unit, running.signal, 0);
+    } finally {
+      this.#running = null;
+    }
+  }
+
+  /**
+   * Does one thing that another one consists of.
+   * @param depth how many files are being read
+   */
+  async runInside(unit: Unit, signal: AbortSignal, depth: number): Promise<void> {
+    if (unit.kind === 'command') return await dotCommand(this, parseCommand(unit.text), signal, depth);
+    const begun = performance.now();
+    try {
+      await this.#statement(unit.sql, signal);
+    } finally {
+      if (this.timer) await this.screen.err.line(`Time: ${(performance.now() - begun).toFixed(1)} ms`);
+    }
+  }
+
+  /** Stops what runs. @returns false when nothing does */
+  interrupt(): boolean {
+    this.#running?.abort();
+    return this.#running !== null;
+  }
+
+  /** The connection to the daemon, made when it is first needed. */
+  client(): Promise<Client> {
+    this.#client ??= this.#connect().catch((error: unknown) => {
+      this.#client = null;
+      throw error;
+    });
+    return this.#client;
+  }
+
+  /** Says what was done, if somebody is there. */
+  async say(text: string): Promise<void> {
+    if (this.interactive) await this.screen.err.line(text);
+  }
+
+  /** Goes on with another database. */
+  async use(place: Place): Promise<void> {
+    this.place = place;
+    this.#across.forget();
+    await this.say(`Using ${place.path}`);
+  }
+
+  /** Reads the file directly. @throws Writes when that would be no reading */
+  async read(
+    what: Ask['what'],
+    signal: AbortSignal,
+    piece: (answer: Answer) => Promise<void>,
+  ): Promise<void> {
+    await this.#across.with(this.place, (attach) =>
+      this.#reads.ask({ path: this.place.path, attach, what }, signal, piece),
+    );
+  }
+
+  /** All rows of a question of the shell's own, for instance for its tables. A database without a file has none. */
+  async rows(
+    sql: string,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<(readonly SqlOutput[])[]> {
+    const all: (readonly SqlOutput[])[] = [];
+    try {
+      await this.read({ op: 'rows', sql }, signal, async (answer) => {
+        if (answer.kind === 'rows') all.push(...answer.set.rows);
+      });
+    } catch (error) {
+      if (!(error instanceof SkylineError) || error.code !== 'DATABASE_NOT_FOUND') throw error;
+    }
+    return all;
+  }
+
+  /** What names can be completed to. Never fails. */
+  async names(): Promise<Names> {
+    // While something runs, what reads is busy.
+    if (this.#running !== null) return { tables: new Map(), databases: [] };
+    const tables = new Map<string, string[]>();
+    const rows = await this.rows(
+      `SELECT m.name, c.name FROM sqlite_schema m, pragma_table_xinfo(m.name) c
+       WHERE m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND m.name NOT LIKE '\\_skylinedb\\_%' ESCAPE '\\'`,
+      AbortSignal.timeout(COMPLETION_MS),
+    ).catch(() => []);
+    for (const [table, column] of rows)
+      tables.set(String(table), [...(tables.get(String(table)) ?? []), String(column)]);
+    const databases = this.#client === null ? [] : await listed(await this.#client).catch(() => []);
+    return { tables, databases: databases.map(({ name }) => name) };
+  }
+
+  /** Ends it: a transaction that is open is rolled back. */
+  async close(): Promise<void> {
+    this.#reads.close();
+    const client = await this.#client?.catch(() => null);
+    client?.close();
+  }
+
+  async #statement(sql: string, signal: AbortSignal): Promise<void> {
+    const intent = intentOf(sql);
+    switch (intent.kind) {
+      case 'read':
+        await this.#readStatement(sql, signal);
+        return;
+      case 'use':
+        await dotCommand(this, { name: 'use', args: [intent.name] }, signal);
+        return;
+      case 'show databases':
+        await dotCommand(this, { name: 'databases', args: [] }, signal);
+        return;
+      case 'create database':
+      case 'drop database':
+        throw invalidRequest(
+          'Databases have no names yet in this version: the first write to a file makes it.',
+        );
+      default:
+        await this.#write(sql, signal);
+    }
+  }
+
+  async #readStatement(sql: string, signal: AbortSignal): Promise<void> {
+    const printer = new RowPrinter(this.screen.out, this.mode);
+    try {
+      await this.read({ op: 'rows', sql }, signal, async (answer) => {
+        if (answer.kind === 'rows') await printer.piece(answer.set);
+      });
+      await printer.end();
+    } catch (error) {
+      // A file that is not there yet the daemon answers for: as if it were empty.
+      const missing = error instanceof SkylineError && error.code === 'DATABASE_NOT_FOUND';
+      if (!(error instanceof Writes) && !missing) throw error;
+      await this.#write(sql, signal);
+    }
+  }
+
+  async #write(sql: string, signal: AbortSignal): Promise<void> {
+    const database = (await this.client()).database(this.place.path);
+    try {
+      const { columns, rows, rowsAffected } = await database.exec(sql, undefined, { signal, ...alone(sql) });
+      if (columns === undefined)
+        return await this.say(rowsAffected === 0 ? 'Done' : `${count(rowsAffected, 'row')} changed`);
+      const printer = new RowPrinter(this.screen.out, this.mode);
+      await printer.piece({ columns, rows: rows ?? [] });
+      await printer.end();
+    } catch (error) {
+      throw await this.#across.explained(error);
+    }
+  }
+}
+
+/** Milliseconds that somebody waits for a completion. */
+const COMPLETION_MS = 1_000;
+
+/** VACUUM cannot run inside a transaction. */
+function alone(sql: string): { tx?: 'none' } {
+  return /^\s*vacuum\b/i.test(sql) ? { tx: 'none' } : {};
+}
