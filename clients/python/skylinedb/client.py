@@ -8,7 +8,7 @@ import time
 import warnings
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Type
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Type
 
 from ._version import __version__
 from .batch import milliseconds, whole
@@ -16,7 +16,7 @@ from .connection import Connection, Deadline, OnProgress
 from .database import Database, is_bare_name
 from .endpoint import Surroundings, resolve_endpoint
 from .errors import SkylineError, closed_client, invalid_request, no_daemon
-from .lane import Lane
+from .lane import Lane, Seen
 from .reach import Target, reach_daemon
 
 PROTOCOL_VERSION = 1
@@ -78,7 +78,7 @@ class Client:
         self._exactly_once = exactly_once
         self._name = name
         self._closed = False
-        self._seen: Dict[str, Tuple[int, int]] = {}
+        self._seen: Dict[str, Seen] = {}
         self._daemon: Mapping[str, Any] = {}
         self._fresh()
 

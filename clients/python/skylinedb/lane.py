@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from .connection import Connection, Deadline, OnProgress
 from .errors import SkylineError, connection_lost, no_answer
@@ -21,6 +21,15 @@ _MAX_REPEATS = 20
 _LOOKED = frozenset(
     {"SQL_ERROR", "STATEMENT_NOT_ALLOWED", "EXPECTATION_FAILED", "INVALID_REQUEST", "RESULT_TOO_LARGE"}
 )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where a database stood by an answer, and which one it was, once that was told."""
+
+    epoch: int
+    rev: int
+    database: Optional[str]
 
 
 @dataclass
@@ -42,6 +51,8 @@ class _Batch:
     deadline: Deadline
     #: It was sent over a connection that ended before the answer.
     perhaps_applied: bool = False
+    #: The file that was there then: nowhere else it is to be applied.
+    seen: Optional[Seen] = None
     #: The daemon has given it up without knowing what became of it: its record tells.
     given_up: Optional[SkylineError] = None
     #: It was sent last to be told what became of it, not to be run.
@@ -62,12 +73,12 @@ class Lane:
         db: str,
         fields: Mapping[str, Any],
         timeout: Optional[float],
-        seen: Dict[str, Tuple[int, int]],
+        seen: Dict[str, Seen],
     ) -> Mapping[str, Any]:
         """Sends a batch until it is known what became of it.
 
         :param timeout: seconds that the daemon has for it
-        :param seen: where each database stood by the latest answer: epoch, rev
+        :param seen: where each database stood by the latest answer
         :raises SkylineError: the daemon's; ``TIMEOUT`` and ``CONNECTION_LOST`` say in ``outcome`` what is known
         """
         session = self._sessions.setdefault(db, Session())
@@ -76,7 +87,7 @@ class Lane:
         patience = Deadline.after(None if timeout is None else timeout + _ANSWER_GRACE)
         for repeats in range(_MAX_REPEATS + 1):
             connection = self._reach(batch, patience)
-            message = {"type": "ExecBatch", "db": db, **self._numbers(batch, seen.get(db)), **fields}
+            message = {"type": "ExecBatch", "db": db, **self._numbers(batch, db in seen and seen[db].database is not None), **fields}
             try:
                 reply = connection.request(message, patience)
                 break
@@ -85,7 +96,7 @@ class Lane:
                 if patience.passed and connection.closed:
                     unknown = batch.perhaps_applied or error.outcome == "unknown"
                     raise no_answer(timeout or 0, "unknown" if unknown else "not_applied") from error
-                if repeats == _MAX_REPEATS or not self._repeatable(batch, db, error):
+                if repeats == _MAX_REPEATS or not self._repeatable(batch, db, error, seen):
                     raise _explain(batch, error) from error.__cause__
         _see(seen, db, reply)
         return reply
@@ -121,22 +132,26 @@ class Lane:
                 raise connection_lost("no daemon can be reached to ask what became of it") from error
             raise
 
-    def _numbers(self, batch: _Batch, seen: Optional[Tuple[int, int]]) -> Dict[str, Any]:
+    def _numbers(self, batch: _Batch, knows_database: bool) -> Dict[str, Any]:
         """What makes a batch known again."""
         if not self._exactly_once:
             return {}
         numbers: Dict[str, Any] = {"session": batch.session.id, "seq": batch.seq, "acked": batch.seq - 1}
+        if not knows_database:
+            numbers["session_database"] = True  # The answer tells it then.
         if batch.perhaps_applied:
             # Another file may be there by now, which knows nothing of what the old one has applied.
-            if seen is not None:
-                numbers["session_epoch"], numbers["session_rev"] = seen
+            if batch.seen is not None:
+                numbers.update(session_epoch=batch.seen.epoch, session_rev=batch.seen.rev)
+                if batch.seen.database is not None:
+                    numbers["session_database"] = batch.seen.database
             # Its time is over, or it kills workers: what became of it is all that is asked.
             batch.asked = batch.given_up is not None or batch.deadline.passed
             if batch.asked:
                 numbers["only_replay"] = True
         return numbers
 
-    def _repeatable(self, batch: _Batch, db: str, error: SkylineError) -> bool:
+    def _repeatable(self, batch: _Batch, db: str, error: SkylineError, seen: Dict[str, Seen]) -> bool:
         """Whether a batch without a final answer may be sent again, and how."""
         if error.code == "SHUTTING_DOWN":
             self.leave()
@@ -144,11 +159,12 @@ class Lane:
         if error.code == "CONNECTION_LOST":
             if error.outcome == "not_applied":
                 return True
-            batch.perhaps_applied = True
+            _doubt(batch, seen.get(db))
             return self._exactly_once
         if error.code == "SESSION_CONFLICT" and self._exactly_once:
             # The file knows something else of this session. What was never in hand may begin a new one.
             self._sessions[db] = Session(last_seq=1)
+            seen.pop(db, None)
             if not batch.perhaps_applied:
                 batch.session, batch.seq = self._sessions[db], 1
             return not batch.perhaps_applied
@@ -158,15 +174,28 @@ class Lane:
                 return error.code == "WORKER_CRASHED"
             if error.outcome != "unknown" and not batch.perhaps_applied:
                 return False
-            batch.perhaps_applied, batch.given_up = True, error
+            _doubt(batch, seen.get(db))
+            batch.given_up = error
             return True
         return False
 
 
-def _see(seen: Dict[str, Tuple[int, int]], db: str, reply: Mapping[str, Any]) -> None:
-    epoch, rev = reply.get("epoch"), reply.get("rev")
-    if isinstance(epoch, int) and isinstance(rev, int):
-        seen[db] = max(seen.get(db, (0, 0)), (epoch, rev))
+def _doubt(batch: _Batch, seen: Optional[Seen]) -> None:
+    """It may have been applied, to the file that was there: another one knows nothing of that."""
+    if not batch.perhaps_applied:
+        batch.perhaps_applied, batch.seen = True, seen
+
+
+def _see(seen: Dict[str, Seen], db: str, reply: Mapping[str, Any]) -> None:
+    epoch, rev, database = reply.get("epoch"), reply.get("rev"), reply.get("database")
+    if not isinstance(epoch, int) or not isinstance(rev, int):
+        return
+    told = database if isinstance(database, str) else None
+    before = seen.get(db)
+    if before is None or epoch > before.epoch:
+        seen[db] = Seen(epoch, rev, told)
+    elif epoch == before.epoch:
+        seen[db] = Seen(epoch, max(rev, before.rev), told or before.database)
 
 
 def _explain(batch: _Batch, error: SkylineError) -> SkylineError:

@@ -11,6 +11,7 @@ import unittest
 from typing import Any, Callable, Dict, List, Optional
 
 from skylinedb import Client, SkylineError
+from skylinedb.lane import Seen
 
 from .ground import GroundTest, until
 
@@ -143,12 +144,35 @@ class Scripted(unittest.TestCase):
             self.assertEqual({**again, "id": 0}, {**first, "id": 0})
 
     def test_where_the_file_stood_is_said_when_it_is_sent_again(self) -> None:
-        self.serve(OK, None, OK)
+        self.serve({**OK, "database": "one"}, None, OK)
         db = self.client().database("/x.db")
         db.exec("SELECT 1")
         db.exec("SELECT 2")
         self.assertNotIn("session_epoch", self.got[1])
+        self.assertEqual(self.got[0]["session_database"], True)
+        self.assertNotIn("session_database", self.got[1])
+        self.assertEqual(self.got[2]["session_database"], "one")
         self.assertEqual((self.got[2]["session_epoch"], self.got[2]["session_rev"], self.got[2]["acked"]), (2, 7, 1))
+
+    def test_another_file_that_others_have_seen_meanwhile_is_not_where_it_is_sent(self) -> None:
+        self.serve({**OK, "database": "one"}, None, OK)
+        client = self.client()
+        db = client.database("/x.db")
+        db.exec("SELECT 1")
+        path, seen = "/x.db", client._seen
+        connect = client._connect
+
+        def later(deadline: Any) -> Any:
+            # Another thread's answer, between the loss and the next sending.
+            seen[path] = Seen(9, 1, "other")
+            return connect(deadline)
+
+        client._idle[0]._connect = later
+        db.exec("SELECT 2")
+        again = self.got[2]
+        self.assertEqual(
+            (again["session_epoch"], again["session_rev"], again["session_database"]), (2, 7, "one")
+        )
 
     def test_without_numbers_a_lost_batch_is_not_sent_again(self) -> None:
         self.serve(None, OK)
