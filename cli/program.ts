@@ -105,6 +105,10 @@ const COMMANDS: { readonly [name: string]: CommandEntry } = {
     summary: 'end the daemon once everything it accepted is finished',
     load: () => import('./commands/shutdown.js'),
   },
+  config: {
+    summary: 'print what is set, and where each value comes from',
+    load: () => import('./commands/config.js'),
+  },
   endpoint: {
     summary: 'print where the daemon listens',
     load: () => import('./commands/endpoint.js'),
@@ -116,7 +120,7 @@ Exit codes:
   0 done, 1 the database refused, 2 wrong usage, 3 no daemon, 4 closed for maintenance
 
 Commands that act on a database start the daemon if none runs; ping, query, status, top, metrics,
-shutdown and endpoint do not.
+shutdown, config and endpoint do not.
 
 Examples:
   skylinedb-cli exec --db stars.db "CREATE TABLE stars (id INTEGER PRIMARY KEY, name TEXT)"

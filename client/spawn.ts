@@ -24,6 +24,22 @@ const STALE_MS = 5_000;
 const NO_PID_MS = 300;
 const MAX_LAST_WORDS = 4_000;
 
+/** How a client runs the daemon's program: the same for starting it and for asking it about its configuration. */
+export function daemonCommand(
+  { endpoint, daemonArgs }: Pick<CheckedOptions, 'endpoint' | 'daemonArgs'>,
+  further: readonly string[],
+): { args: string[]; cwd: string; env: NodeJS.ProcessEnv } {
+  const around = surroundings();
+  const { NODE_OPTIONS: _options, ...env } = process.env;
+  return {
+    args: [DAEMON_MAIN, '--socket', endpoint, ...further, ...daemonArgs, userDataFolder(around)],
+    // Not the client's folder: a daemon that outlives it must not keep it busy.
+    cwd: parse(around.home).root,
+    // In an Electron app execPath is Electron itself. NODE_OPTIONS was meant for the client (--inspect, --require).
+    env: { ...env, ELECTRON_RUN_AS_NODE: '1' },
+  };
+}
+
 /**
  * Starts the daemon and waits until it is ready.
  * @param further arguments for it
@@ -35,25 +51,12 @@ export async function startDaemon(
   timeoutMs: number,
   further: readonly string[] = [],
 ): Promise<string | null> {
-  const around = surroundings();
-  const { NODE_OPTIONS: _options, ...env } = process.env;
-  const args = [
-    DAEMON_MAIN,
-    '--socket',
-    options.endpoint,
-    '--ready-fd',
-    '3',
-    ...further,
-    ...options.daemonArgs,
-    userDataFolder(around),
-  ];
+  const { args, cwd, env } = daemonCommand(options, ['--ready-fd', '3', ...further]);
   const child = spawn(process.execPath, args, {
     detached: true,
-    // Not the client's folder: a daemon that outlives it must not keep it busy.
-    cwd: parse(around.home).root,
+    cwd,
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-    // In an Electron app execPath is Electron itself. NODE_OPTIONS was meant for the client (--inspect, --require).
-    env: { ...env, ELECTRON_RUN_AS_NODE: '1' },
+    env,
     windowsHide: true,
   });
   const [, , stderr, ready] = child.stdio as unknown as [null, null, Readable, Readable];

@@ -44,6 +44,8 @@ export interface Config {
   readonly handOff: boolean;
   /** Descriptor on which whoever started the daemon waits for its first line; null for none. */
   readonly readyFd: number | null;
+  /** The configuration files that there are, the strongest first. */
+  readonly files: readonly string[];
   /** The settings as people write them, and where each comes from. */
   readonly effective: readonly Effective[];
 }
@@ -110,6 +112,7 @@ function makeConfig(
     logLevel: values.log_level,
     handOff: flags['hand-off'] === true,
     readyFd: readyFd(flags['ready-fd']),
+    files: files.map(({ path }) => path),
     effective,
   });
 }

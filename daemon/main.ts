@@ -26,7 +26,7 @@ async function main(argv: readonly string[]): Promise<void> {
     return;
   }
   if (argv.includes('--print-config')) {
-    process.stdout.write(`${JSON.stringify({ status: 'ok', settings: config.effective })}\n`);
+    process.stdout.write(`${JSON.stringify(printable(config))}\n`);
     return;
   }
   const spares = new SpareWorkers(config.spareWorkers, () => new WorkerChild());
@@ -34,6 +34,11 @@ async function main(argv: readonly string[]): Promise<void> {
   spares.fill();
   const { run } = await import('./run.js');
   await run(config, spares);
+}
+
+/** What `--print-config` says. */
+function printable({ endpoint, dataDir, stateDir, files, effective }: Config): object {
+  return { status: 'ok', endpoint, data_dir: dataDir, state_dir: stateDir, files, settings: effective };
 }
 
 void main(process.argv.slice(2));
