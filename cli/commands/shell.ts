@@ -47,13 +47,13 @@ async function run(options: ShellCommandOptions, screen: Screen, json: boolean):
     screen,
     interactive: talks,
     mode,
-    place: placeOf(options.db),
     connect: async () => {
       const { connect } = await import('../../client/client.js');
       return await connect({ ...(socket === undefined ? {} : { socket }), name: 'skylinedb-cli shell' });
     },
   });
   try {
+    shell.place = await placeOf(options.db, () => shell.client());
     if (!talks) return await piped(shell, process.stdin);
     shell.prepare();
     return await interactive(shell, new History(join(stateFolder(surroundings()), HISTORY)));

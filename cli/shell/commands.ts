@@ -7,7 +7,7 @@ import { bytes, count, micros } from '../format.js';
 import { details, visible } from '../output.js';
 import { type DotCommand, helpText } from './dot-command.js';
 import { Input } from './input.js';
-import { isFile, listed, named, placeOf } from './place.js';
+import { listed, placeOf } from './place.js';
 import { MODES, RowPrinter } from './printer.js';
 import type { Shell } from './shell.js';
 
@@ -49,9 +49,7 @@ export async function dotCommand(
       await shell.say(`The time is ${shell.timer ? 'shown' : 'not shown'}`);
       return;
     case 'use':
-      await shell.use(
-        isFile(first ?? '') ? placeOf(first ?? '') : await named(await shell.client(), first ?? ''),
-      );
+      await shell.use(await placeOf(first ?? '', () => shell.client()));
       return;
     case 'databases':
       await databases(shell);
@@ -88,8 +86,8 @@ async function databases(shell: Shell): Promise<void> {
   const all = await listed(await shell.client());
   const printer = new RowPrinter(shell.screen.out, shell.mode);
   await printer.piece({
-    columns: ['name', 'state', 'file'],
-    rows: all.map(({ name, state, path }) => [name, state, path]),
+    columns: ['name', 'state', 'bytes', 'file'],
+    rows: all.map(({ name, state, size, path }) => [name, state, size, path]),
   });
   await printer.end();
 }
@@ -177,7 +175,7 @@ async function importFile(shell: Shell, file: string, table: string, signal: Abo
   try {
     const options = { columns: undefined, header: true, delimiter: ',', nullText: undefined };
     const { columns: names, rows } = csv ? await csvRows(input, options) : await ndjsonRows(input, undefined);
-    const database = (await shell.client()).database(shell.place.path);
+    const database = (await shell.client()).database(shell.place.db);
     const imported = await importAtomically(database, await destination(database, table, names), rows, {
       signal,
     });
@@ -188,7 +186,7 @@ async function importFile(shell: Shell, file: string, table: string, signal: Abo
 }
 
 async function status(shell: Shell): Promise<void> {
-  const { version, pid, databases } = await (await shell.client()).status(shell.place.path);
+  const { version, pid, databases } = await (await shell.client()).status(shell.place.db);
   const [database] = databases;
   if (database === undefined) return;
   const {

@@ -1,5 +1,5 @@
 import type { Client } from '../../client/client.js';
-import { invalidRequest, SkylineError } from '../../protocol/errors.js';
+import { SkylineError } from '../../protocol/errors.js';
 import type { SqlOutput } from '../../protocol/values.js';
 import { count } from '../format.js';
 import type { Screen } from '../output.js';
@@ -19,7 +19,6 @@ export interface ShellOptions {
   /** Somebody sits there: what was done is said, and not only what was asked for. */
   readonly interactive: boolean;
   readonly mode: Mode;
-  readonly place: Place;
   /** Reaches the daemon, starting one if need be. Reading needs none. */
   connect(): Promise<Client>;
 }
@@ -28,7 +27,8 @@ export interface ShellOptions {
 export class Shell {
   readonly screen: Screen;
   readonly interactive: boolean;
-  place: Place;
+  /** The database; set before anything is done. */
+  place: Place = { name: '', path: '', db: '' };
   mode: Mode;
   timer = false;
   /** It is to be left. */
@@ -39,11 +39,10 @@ export class Shell {
   #client: Promise<Client> | null = null;
   #running: AbortController | null = null;
 
-  constructor({ screen, interactive, mode, place, connect }: ShellOptions) {
+  constructor({ screen, interactive, mode, connect }: ShellOptions) {
     this.screen = screen;
     this.interactive = interactive;
     this.mode = mode;
-    this.place = place;
     this.#connect = connect;
   }
 
@@ -174,11 +173,22 @@ export class Shell {
       case 'show databases':
         await dotCommand(this, { name: 'databases', args: [] }, signal);
         return;
-      case 'create database':
-      case 'drop database':
-        throw invalidRequest(
-          'Databases have no names yet in this version: the first write to a file makes it.',
+      case 'create database': {
+        const { name, ifNotExists } = intent;
+        const { created } = await (await this.client()).createDatabase(name, { ifNotExists });
+        await this.say(created ? `Created ${name}` : `${name} is there already`);
+        return;
+      }
+      case 'drop database': {
+        const { name, ifExists } = intent;
+        const { dropped, until } = await (await this.client()).dropDatabase(name, { ifExists });
+        await this.say(
+          dropped
+            ? `Dropped ${name}${until === undefined ? '' : `. Until ${until}, "skylinedb-cli restore-database ${name}" brings it back`}`
+            : `There is no ${name}`,
         );
+        return;
+      }
       default:
         await this.#write(sql, signal);
     }
@@ -200,7 +210,7 @@ export class Shell {
   }
 
   async #write(sql: string, signal: AbortSignal): Promise<void> {
-    const database = (await this.client()).database(this.place.path);
+    const database = (await this.client()).database(this.place.db);
     try {
       const { columns, rows, rowsAffected } = await database.exec(sql, undefined, { signal, ...alone(sql) });
       if (columns === undefined)

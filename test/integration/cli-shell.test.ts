@@ -137,6 +137,29 @@ describe('in a pipe', () => {
   });
 });
 
+test('databases by name: created, used, listed, read beside others, and dropped', async () => {
+  const { stdout, stderr, code } = await pipe(`CREATE DATABASE moon; create database if not exists "moon";
+    USE moon; CREATE TABLE craters (name); INSERT INTO craters VALUES ('Tycho'), ('Kepler');
+    CREATE DATABASE sun; USE sun; SELECT name FROM moon.craters;`);
+  expect([code, stderr]).toEqual([0, '']);
+  expect(stdout).toBe('name\nTycho\nKepler\n');
+  expect((await pipe('SHOW DATABASES;', ['--mode', 'csv'])).stdout).toMatch(
+    /^name,state,bytes,file\nmoon,open,\d+,.*\nsun,/,
+  );
+  // A name is what --db takes, too.
+  const named = ['shell', '--db', 'moon'];
+  expect((await ground.cli(named, { input: 'SELECT count(*) AS n FROM craters;' })).stdout).toBe('n\n2\n');
+  expect(await ground.cli(['shell', '--db', 'mars'], { input: 'SELECT 1;' })).toMatchObject({
+    code: 1,
+    stdout: '',
+  });
+  expect(await pipe('CREATE DATABASE moon;')).toMatchObject({ code: 1 });
+  expect((await pipe('CREATE DATABASE a b;')).stderr).toContain('CREATE DATABASE [IF NOT EXISTS] name');
+  expect(await pipe('DROP DATABASE moon; DROP DATABASE IF EXISTS moon;')).toMatchObject({ code: 0 });
+  expect(await pipe('DROP DATABASE moon;')).toMatchObject({ code: 1 });
+  expect((await pipe('USE moon;')).stderr).toContain('There is no database');
+});
+
 describe('commands', () => {
   test('tables, their columns, the schema, and the databases, by both names', async () => {
     await pipe(`${MAKE} CREATE INDEX by_name ON stars (name); CREATE VIEW bright AS SELECT 1;`);
@@ -154,7 +177,7 @@ describe('commands', () => {
     expect((await pipe('.schema stars')).stdout).toBe(
       'CREATE TABLE stars (id INTEGER PRIMARY KEY, name TEXT);\nCREATE INDEX by_name ON stars (name);\n',
     );
-    expect(await same('.databases', '\\l')).toContain(`stars\topen\t${ground.file('stars.db')}\n`);
+    expect(await same('.databases', '\\l')).toContain(`stars\topen\t\\N\t${ground.file('stars.db')}\n`);
     expect((await pipe('SHOW DATABASES;')).stdout).toContain('stars\topen');
     expect(await same('.help', '\\?')).toContain('.import FILE TABLE');
     expect((await pipe('.status')).stdout).toMatch(/rev +4, epoch 1/);
