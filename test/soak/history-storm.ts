@@ -19,6 +19,7 @@ const EXPECTED = new Set([
   'SESSION_CONFLICT not_applied',
   'CONNECTION_LOST not_applied',
   'CONNECTION_LOST unknown',
+  'TX_EXPIRED not_applied',
 ]);
 
 /**
