@@ -14,6 +14,7 @@ import type { RoutedDatabase } from './database.js';
 import type { Databases } from './databases.js';
 import { lookAt, mustExist } from './identity.js';
 import { DEFAULT_MAINTENANCE_MS, type Maintenance } from './maintenance.js';
+import type { Said } from './status.js';
 import { alreadyThere, discard } from './worker/copy.js';
 import type { Position } from './worker/link.js';
 
@@ -51,6 +52,8 @@ export interface Asker {
   /** Whether the client has other requests without an answer. */
   readonly busy: boolean;
   event(payload: Buffer): void;
+  /** What others have said of themselves. */
+  readonly said: Said;
 }
 
 /** Carries out what is asked of one database. */

@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { SkylineError } from '../protocol/errors.js';
-import type { LockHolder } from '../protocol/messages.js';
+import type { ClientInfo, LockHolder } from '../protocol/messages.js';
 import type { RoutedDatabase } from './database.js';
 import { figuresOf } from './figures.js';
+import type { Said } from './status.js';
 import { describeHolders, walConnections } from './worker/lock-holders.js';
 
 /** Who uses a database, for whoever wants to take its file away. */
@@ -16,18 +17,24 @@ export interface Users {
 }
 
 /** Looks who uses the database now. */
-export async function usersOf(database: RoutedDatabase): Promise<Users> {
+export async function usersOf(database: RoutedDatabase, said: Said = () => undefined): Promise<Users> {
   const reasons: string[] = [];
   const { queueDepth, stale, stats } = await figuresOf(database);
   // A worker that does not answer is in the middle of a long statement, perhaps of a client that is attached to it.
   const depth = Math.max(queueDepth, stale && database.worker?.state === 'serving' ? 1 : 0);
   if (depth > 0) reasons.push(depth === 1 ? 'a batch waits or runs' : `${depth} batches wait or run`);
-  const open = stats?.transactions.length ?? 0;
-  if (open > 0) reasons.push(open === 1 ? 'a transaction is open' : `${open} transactions are open`);
+  for (const { lane, client, since_ms: ms } of stats?.transactions ?? [])
+    reasons.push(`a transaction${ofClient(client ?? said(lane))} is open since ${ms} ms`);
   const working = reasons.length > 0;
   const holders = walConnections(database.path).filter(({ pid }) => pid !== database.worker?.pid);
   if (holders.length > 0) reasons.push(`${describeHolders(holders)} has the file open`);
   return { reasons, holders, working };
+}
+
+function ofClient(client: ClientInfo | undefined): string {
+  if (client === undefined) return '';
+  const { name = 'a program', pid } = client;
+  return ` of ${name}${pid === undefined ? '' : ` (pid ${pid})`}`;
 }
 
 /** After our own worker has closed a database, its `-shm` is gone unless somebody else has it open: every system tells that. */

@@ -301,11 +301,12 @@ export class NamedDatabases {
         database.order({ op: 'position' }, asker.lane),
         sleep(timeoutMs, undefined, { ref: false }),
       ]);
-    const users = await usersOf(database);
+    const users = await usersOf(database, asker.said);
     if (users.reasons.length > 0 && !force) throw inUse(entry.name, users);
     const attempt = () =>
       this.#maintenance.away(database, operation, timeoutMs, async (position) => {
-        if (isOpenElsewhere(entry.path) && !force) throw inUse(entry.name, await usersOf(database));
+        if (isOpenElsewhere(entry.path) && !force)
+          throw inUse(entry.name, await usersOf(database, asker.said));
         await this.#change(entry, () => work(position));
       });
     const end = () => endWork(database, `${operation} of ${entry.name}`);
@@ -313,7 +314,7 @@ export class NamedDatabases {
       await (force ? insisting(attempt, end) : attempt());
     } catch (error) {
       if (!(error instanceof SkylineError) || error.code !== 'CHECKPOINT_BUSY') throw error;
-      throw inUse(entry.name, await usersOf(database));
+      throw inUse(entry.name, await usersOf(database, asker.said));
     }
   }
 

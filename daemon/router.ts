@@ -3,6 +3,7 @@ import { readBatchEnvelope } from '../protocol/envelope.js';
 import { never, ProtocolError, SkylineError, toErrorReply } from '../protocol/errors.js';
 import { decodeText, parseObject } from '../protocol/frame.js';
 import {
+  type CatalogRequest,
   type ClientInfo,
   type HelloRequest,
   PROTOCOL_VERSION,
@@ -242,16 +243,18 @@ export class Router {
       case 'DropDatabase':
       case 'RenameDatabase':
       case 'RestoreDatabase':
-      case 'ListDatabases':
-      case 'AdoptDirectory':
         this.#afterNaming(connection, this.#naming.get(connection) ?? Promise.resolve(), () =>
-          this.#settle(
-            connection,
-            slot,
-            this.#catalogRequests.answer(request, this.#asker(connection, slot)),
-          ),
+          this.#askCatalog(connection, slot, request),
         );
         return;
+      case 'ListDatabases':
+      case 'AdoptDirectory': {
+        // What is behind them need not wait: what it means stays the same.
+        const naming = this.#naming.get(connection);
+        if (naming === undefined) void this.#askCatalog(connection, slot, request);
+        else void naming.then(() => this.#askCatalog(connection, slot, request));
+        return;
+      }
       default:
         never(request);
     }
@@ -268,6 +271,14 @@ export class Router {
           this.#fail(connection, slot, error);
         }
       });
+  }
+
+  #askCatalog(connection: ClientConnection, slot: Slot, request: CatalogRequest): Promise<void> {
+    return this.#settle(
+      connection,
+      slot,
+      this.#catalogRequests.answer(request, this.#asker(connection, slot)),
+    );
   }
 
   /** What this connection sends next waits for it, too: names may mean something else afterwards. */
@@ -323,6 +334,7 @@ export class Router {
       id: slot.id,
       busy: connection.inFlight > 1,
       event: (event) => connection.event(slot, event),
+      said: (lane) => this.#said.get(lane),
     };
   }
 

@@ -405,6 +405,22 @@ describe('in use', () => {
     expect(await wire.rows('stars', 'SELECT a FROM t')).toEqual([['vega']]);
   });
 
+  test('by a transaction that is open: it is said; force ends it, and nothing of it stays', async () => {
+    await makeStars();
+    const other = await ground.wire();
+    await other.request({ type: 'Hello', protocol: 1, client: { name: 'editor', pid: 77 } });
+    const { tx } = await other.request({ type: 'BeginTx', db: 'stars' });
+    const step = { type: 'Exec', db: 'stars', tx, stmts: [{ sql: "INSERT INTO t VALUES ('deneb')" }] };
+    expect(await other.request(step)).toMatchObject({ rows_affected: 1 });
+    for (const refused of [await drop('stars'), await rename('stars', 'suns')]) {
+      expect(refused).toMatchObject({ code: 'DATABASE_IN_USE' });
+      expect(refused.message).toContain('a transaction of editor (pid 77) is open');
+    }
+    expect(await rename('stars', 'suns', { force: true, timeout_ms: 100 })).toMatchObject({ rev: 1 });
+    expect(await other.request({ type: 'Commit', db: 'suns', tx })).toMatchObject({ status: 'error' });
+    expect(await wire.rows('suns', 'SELECT a FROM t')).toEqual([['vega']]);
+  });
+
   test('by whoever has closed it for maintenance', async () => {
     await makeStars();
     await wire.request({ type: 'CloseDatabase', db: 'stars' });
