@@ -46,14 +46,17 @@ export class Across {
     }
   }
 
-  /** The reason, where a statement that writes names another database. */
-  async explained(error: unknown): Promise<unknown> {
+  /**
+   * The reason, where a statement that may not names another database.
+   * @param inside a transaction, in which everything goes through the writer of one database
+   */
+  async explained(error: unknown, inside: boolean): Promise<unknown> {
     const schema = missing(error);
     if (schema === null || !(error instanceof SkylineError) || (await this.#find(schema)) === null)
       return error;
     return new SkylineError(
       'STATEMENT_NOT_ALLOWED',
-      `A statement that writes uses one database: each has a writer of its own, and nothing could undo both together. ${JSON.stringify(schema)} is another one. Go there with USE ${schema}; or write what a SELECT has read.`,
+      `A ${inside ? 'transaction' : 'statement that writes'} uses one database: each has a writer of its own, and nothing could undo both together. ${JSON.stringify(schema)} is another one. ${inside ? 'COMMIT or ROLLBACK first' : `Go there with USE ${schema}; or write what a SELECT has read`}.`,
       { cause: error },
     );
   }

@@ -49,6 +49,7 @@ export async function dotCommand(
       await shell.say(`The time is ${shell.timer ? 'shown' : 'not shown'}`);
       return;
     case 'use':
+      shell.outsideTransaction('Another database');
       await shell.use(await placeOf(first ?? '', () => shell.client()));
       return;
     case 'databases':
@@ -64,6 +65,7 @@ export async function dotCommand(
       await (first === undefined ? tables(shell, first, signal) : columns(shell, first, signal));
       return;
     case 'dump':
+      shell.outsideTransaction('A dump');
       await shell.read({ op: 'dump', table: first ?? null }, signal, async (answer) => {
         if (answer.kind === 'text') await out.write(answer.text);
       });
@@ -72,6 +74,7 @@ export async function dotCommand(
       await readFile(shell, first ?? '', signal, depth);
       return;
     case 'import':
+      shell.outsideTransaction('An import');
       await importFile(shell, first ?? '', second ?? '', signal);
       return;
     case 'status':

@@ -79,9 +79,10 @@ export async function interactive(shell: Shell, history: History): Promise<numbe
     ask();
     const code = await left;
     if (!shell.over) process.stdout.write('\n');
+    shell.interrupt();
+    if (await shell.close()) await shell.say('The transaction was rolled back');
     return code;
   } finally {
     for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.off(signal, gone);
-    shell.interrupt();
   }
 }

@@ -23,7 +23,10 @@ export async function piped(shell: Shell, stdin: NodeJS.ReadableStream): Promise
       }
       if (shell.over || shell.screen.out.gone) break;
     }
-    return EXIT.done;
+    if (!(await shell.close())) return EXIT.done;
+    const message = 'The input has ended inside a transaction: it was rolled back. Put COMMIT at its end.';
+    await presentError(new SkylineError('TX_EXPIRED', message), false, shell.screen);
+    return EXIT.refused;
   } finally {
     lines.close();
   }

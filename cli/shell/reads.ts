@@ -12,6 +12,8 @@ export class Writes extends Error {}
 /** Reads files in a process of its own, which is killed when somebody does not want to wait any more. */
 export class Reads {
   #child: ChildProcess | null = null;
+  /** One thing at a time. */
+  #turn: Promise<void> = Promise.resolve();
 
   /** Starts the process, if there is none: the first statement then need not wait for it. */
   prepare(): ChildProcess {
@@ -34,7 +36,13 @@ export class Reads {
    * @param piece told of each piece, and waited for before the next one
    * @throws SkylineError the statement's, or `ABORTED`; Writes
    */
-  async ask(ask: Ask, signal: AbortSignal, piece: (answer: Answer) => Promise<void>): Promise<void> {
+  ask(ask: Ask, signal: AbortSignal, piece: (answer: Answer) => Promise<void>): Promise<void> {
+    const asked = this.#turn.then(() => this.#ask(ask, signal, piece));
+    this.#turn = asked.catch(() => undefined);
+    return asked;
+  }
+
+  async #ask(ask: Ask, signal: AbortSignal, piece: (answer: Answer) => Promise<void>): Promise<void> {
     const child = this.prepare();
     child.ref();
     child.channel?.ref();

@@ -8,6 +8,7 @@ import { dotCommand } from './commands.js';
 import type { Names } from './completion.js';
 import { parseCommand } from './dot-command.js';
 import type { Unit } from './input.js';
+import { OpenTransaction } from './open-transaction.js';
 import { listed, type Place } from './place.js';
 import { type Mode, RowPrinter } from './printer.js';
 import type { Answer, Ask } from './reading-messages.js';
@@ -36,6 +37,7 @@ export class Shell {
   readonly #connect: () => Promise<Client>;
   readonly #reads = new Reads();
   readonly #across = new Across(() => this.client());
+  readonly #transaction = new OpenTransaction();
   #client: Promise<Client> | null = null;
   #running: AbortController | null = null;
 
@@ -51,9 +53,9 @@ export class Shell {
     this.#reads.prepare();
   }
 
-  /** The database's name; a star while a transaction is open. */
+  /** The database's name, and whether a transaction is open. */
   get prompt(): string {
-    return `${this.place.name}> `;
+    return `${this.place.name}${this.#transaction.mark}> `;
   }
 
   /**
@@ -104,6 +106,11 @@ export class Shell {
     if (this.interactive) await this.screen.err.line(text);
   }
 
+  /** @throws SkylineError while a transaction is open, which what is meant to be done would not be part of */
+  outsideTransaction(what: string): void {
+    this.#transaction.refuse(`${what} is no part of it`);
+  }
+
   /** Goes on with another database. */
   async use(place: Place): Promise<void> {
     this.place = place;
@@ -127,6 +134,8 @@ export class Shell {
     sql: string,
     signal: AbortSignal = new AbortController().signal,
   ): Promise<(readonly SqlOutput[])[]> {
+    // What the transaction has done only its own statements see.
+    if (this.#transaction.begun) return [...((await this.#transaction.exec(sql, signal)).rows ?? [])];
     const all: (readonly SqlOutput[])[] = [];
     try {
       await this.read({ op: 'rows', sql }, signal, async (answer) => {
@@ -140,8 +149,8 @@ export class Shell {
 
   /** What names can be completed to. Never fails. */
   async names(): Promise<Names> {
-    // While something runs, what reads is busy.
-    if (this.#running !== null) return { tables: new Map(), databases: [] };
+    // While something runs, what reads is busy. A transaction is not kept open by somebody's looking around.
+    if (this.#running !== null || this.#transaction.begun) return { tables: new Map(), databases: [] };
     const tables = new Map<string, string[]>();
     const rows = await this.rows(
       `SELECT m.name, c.name FROM sqlite_schema m, pragma_table_xinfo(m.name) c
@@ -154,18 +163,36 @@ export class Shell {
     return { tables, databases: databases.map(({ name }) => name) };
   }
 
-  /** Ends it: a transaction that is open is rolled back. */
-  async close(): Promise<void> {
+  /**
+   * Ends it.
+   * @returns whether a transaction was open, which is rolled back
+   */
+  async close(): Promise<boolean> {
+    const open = this.#transaction.abandon();
     this.#reads.close();
     const client = await this.#client?.catch(() => null);
     client?.close();
+    return open;
   }
 
   async #statement(sql: string, signal: AbortSignal): Promise<void> {
     const intent = intentOf(sql);
     switch (intent.kind) {
       case 'read':
-        await this.#readStatement(sql, signal);
+        if (this.#transaction.begun) await this.#write(sql, signal);
+        else await this.#readStatement(sql, signal);
+        return;
+      case 'begin':
+        await this.#transaction.begin((await this.client()).database(this.place.db), intent.read, signal);
+        return;
+      case 'commit': {
+        const { rowsAffected } = await this.#transaction.commit();
+        await this.say(`Committed, ${count(rowsAffected, 'row')} changed`);
+        return;
+      }
+      case 'rollback':
+        await this.#transaction.rollback();
+        await this.say('Rolled back');
         return;
       case 'use':
         await dotCommand(this, { name: 'use', args: [intent.name] }, signal);
@@ -174,12 +201,14 @@ export class Shell {
         await dotCommand(this, { name: 'databases', args: [] }, signal);
         return;
       case 'create database': {
+        this.outsideTransaction('Making a database');
         const { name, ifNotExists } = intent;
         const { created } = await (await this.client()).createDatabase(name, { ifNotExists });
         await this.say(created ? `Created ${name}` : `${name} is there already`);
         return;
       }
       case 'drop database': {
+        this.outsideTransaction('Dropping a database');
         const { name, ifExists } = intent;
         const { dropped, until } = await (await this.client()).dropDatabase(name, { ifExists });
         await this.say(
@@ -210,16 +239,18 @@ export class Shell {
   }
 
   async #write(sql: string, signal: AbortSignal): Promise<void> {
-    const database = (await this.client()).database(this.place.db);
+    const inside = this.#transaction.begun;
     try {
-      const { columns, rows, rowsAffected } = await database.exec(sql, undefined, { signal, ...alone(sql) });
+      const { columns, rows, rowsAffected } = inside
+        ? await this.#transaction.exec(sql, signal)
+        : await (await this.client()).database(this.place.db).exec(sql, undefined, { signal, ...alone(sql) });
       if (columns === undefined)
         return await this.say(rowsAffected === 0 ? 'Done' : `${count(rowsAffected, 'row')} changed`);
       const printer = new RowPrinter(this.screen.out, this.mode);
       await printer.piece({ columns, rows: rows ?? [] });
       await printer.end();
     } catch (error) {
-      throw await this.#across.explained(error);
+      throw await this.#across.explained(error, inside);
     }
   }
 }

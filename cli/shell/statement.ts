@@ -5,7 +5,8 @@ export type Intent =
   /** Perhaps nothing but reading: whoever reads the file tells. */
   | { readonly kind: 'read' }
   | { readonly kind: 'write' }
-  | { readonly kind: 'begin' }
+  /** `read`: BEGIN READ ONLY, which SQLite does not have: a snapshot that nobody waits for. */
+  | { readonly kind: 'begin'; readonly read: boolean }
   | { readonly kind: 'commit' }
   | { readonly kind: 'rollback' }
   | { readonly kind: 'use'; readonly name: string }
@@ -16,6 +17,7 @@ export type Intent =
 const COMMENT = /--[^\n]*(?:\n|$)|\/\*[\s\S]*?(?:\*\/|$)/g;
 const NAME = String.raw`("(?:[^"]|"")+"|\[[^\]]+\]|${'`'}[^${'`'}]+${'`'}|'(?:[^']|'')+'|\S+)`;
 const BEGIN = /^begin( (deferred|immediate|exclusive))?( transaction)?$/i;
+const READ = /^begin( transaction)? read only$/i;
 const COMMIT = /^(commit|end)( transaction)?$/i;
 const ROLLBACK = /^rollback( transaction)?$/i;
 
@@ -26,7 +28,8 @@ const ROLLBACK = /^rollback( transaction)?$/i;
 export function intentOf(sql: string): Intent {
   const text = sql.replace(COMMENT, ' ').trim();
   const words = text.replace(/\s+/g, ' ');
-  if (BEGIN.test(words)) return { kind: 'begin' };
+  if (BEGIN.test(words)) return { kind: 'begin', read: false };
+  if (READ.test(words)) return { kind: 'begin', read: true };
   if (COMMIT.test(words)) return { kind: 'commit' };
   if (ROLLBACK.test(words)) return { kind: 'rollback' };
   if (/^show databases$/i.test(words)) return { kind: 'show databases' };

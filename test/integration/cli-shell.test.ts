@@ -160,6 +160,61 @@ test('databases by name: created, used, listed, read beside others, and dropped'
   expect((await pipe('USE moon;')).stderr).toContain('There is no database');
 });
 
+describe('transactions', () => {
+  test('BEGIN … COMMIT is one, which sees what it has done', async () => {
+    await pipe(MAKE);
+    const { stdout, code } = await pipe(`BEGIN; INSERT INTO stars (name) VALUES ('Deneb'), ('Rigel');
+      SELECT count(*) AS n FROM stars;\n.tables\nROLLBACK; SELECT count(*) AS n FROM stars;
+      BEGIN IMMEDIATE TRANSACTION; DELETE FROM stars WHERE id = 1; END; SELECT count(*) AS n FROM stars;`);
+    expect([code, stdout]).toEqual([0, 'n\n4\nstars\nn\n2\nn\n1\n']);
+    expect(await sqlite3('SELECT count(*) FROM stars')).toBe('1');
+  });
+
+  test('BEGIN READ ONLY is one that writes nothing', async () => {
+    await pipe(MAKE);
+    const { stdout, code } = await pipe('BEGIN READ ONLY; SELECT count(*) AS n FROM stars; COMMIT;');
+    expect([code, stdout]).toEqual([0, 'n\n2\n']);
+    expect(await pipe('BEGIN READ ONLY; DELETE FROM stars;')).toMatchObject({ code: 1 });
+  });
+
+  test('an error, or the end of the input, rolls it back', async () => {
+    await pipe(MAKE);
+    expect(await pipe('BEGIN; DELETE FROM stars; SELECT * FROM missing; COMMIT;')).toMatchObject({ code: 1 });
+    const { code, stderr } = await pipe('BEGIN; DELETE FROM stars;');
+    expect(code).toBe(1);
+    expect(stderr).toContain('ended inside a transaction: it was rolled back');
+    expect(await sqlite3('SELECT count(*) FROM stars')).toBe('2');
+  });
+
+  test('what is no part of one is refused in it', async () => {
+    await pipe(MAKE);
+    await ground.cli(['exec', '--db', 'moon.db', 'CREATE TABLE t (a)']);
+    for (const what of [
+      'BEGIN;',
+      'USE moon;',
+      '\n.dump',
+      '\n.import x.csv stars',
+      'CREATE DATABASE x;',
+      'DROP DATABASE x;',
+    ])
+      expect((await pipe(`BEGIN; ${what}`)).stderr, what).toContain('COMMIT or ROLLBACK first');
+    expect((await pipe('BEGIN; SELECT * FROM moon.t;')).stderr).toContain('A transaction uses one database');
+    for (const what of ['COMMIT;', 'ROLLBACK;'])
+      expect((await pipe(what)).stderr).toContain('No transaction is open');
+  });
+
+  test('one that the daemon has ended does nothing more by itself', async () => {
+    await ground.daemon(['--tx-max', '300ms']);
+    await pipe(MAKE);
+    const slow =
+      'WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 3000000) SELECT count(*) FROM c;';
+    const { code, stderr } = await pipe(`BEGIN; DELETE FROM stars; ${slow} DELETE FROM stars; COMMIT;`);
+    expect(code).toBe(1);
+    expect(stderr).toContain('ROLLBACK goes on without it');
+    expect(await sqlite3('SELECT count(*) FROM stars')).toBe('2');
+  });
+});
+
 describe('commands', () => {
   test('tables, their columns, the schema, and the databases, by both names', async () => {
     await pipe(`${MAKE} CREATE INDEX by_name ON stars (name); CREATE VIEW bright AS SELECT 1;`);
@@ -294,6 +349,43 @@ describe.runIf(HAS_TERMINAL)('in a terminal', () => {
     await type(terminal, '\x03', /✗ Error: [\s\S]*stars> $/);
     terminal.keys('\x04');
     expect(await terminal.end()).toEqual({ code: 0, restored: true });
+  });
+
+  test('the prompt shows an open transaction, and one that the daemon has ended', async () => {
+    await ground.daemon(['--tx-lease', '60s', '--tx-max', '2s']);
+    await pipe(MAKE);
+    const terminal = shell();
+    await terminal.shows(/stars> $/);
+    await type(terminal, 'BEGIN;\r', /stars\*> $/);
+    await type(terminal, 'DELETE FROM stars;\r', /2 rows changed[\s\S]*stars\*> $/);
+    await type(terminal, 'ROLLBACK;\r', /Rolled back[\s\S]*stars> $/);
+    await type(terminal, 'BEGIN;\r', /stars\*> $/);
+    await until('the daemon has ended it', async () => {
+      const from = terminal.text.length;
+      await type(terminal, 'SELECT 1;\r', /stars[*!]> $/);
+      return /stars!> $/.test(stripVTControlCharacters(terminal.text.slice(from)));
+    });
+    await type(terminal, 'DELETE FROM stars;\r', /✗ Error: [\s\S]*ROLLBACK goes on[\s\S]*stars!> $/);
+    await type(terminal, 'ROLLBACK;\r', /stars> $/);
+    await type(terminal, 'BEGIN;\r', /stars\*> $/);
+    terminal.keys('\x04');
+    await terminal.shows(/The transaction was rolled back/);
+    expect(await terminal.end()).toEqual({ code: 0, restored: true });
+    expect(await sqlite3('SELECT count(*) FROM stars')).toBe('2');
+  });
+
+  test('BEGIN READ ONLY is one moment, whatever is written meanwhile', async () => {
+    await pipe(MAKE);
+    const terminal = shell();
+    await terminal.shows(/stars> $/);
+    await type(terminal, 'BEGIN READ ONLY;\r', /stars\*> $/);
+    await type(terminal, 'SELECT count(*) AS n FROM stars;\r', /│ 2 │[\s\S]*stars\*> $/);
+    expect(await ground.cli(['exec', '--db', 'stars.db', 'DELETE FROM stars'])).toMatchObject({ code: 0 });
+    await type(terminal, 'SELECT count(*) AS n FROM stars;\r', /│ 2 │[\s\S]*stars\*> $/);
+    await type(terminal, 'COMMIT;\r', /stars> $/);
+    await type(terminal, 'SELECT count(*) AS n FROM stars;\r', /│ 0 │[\s\S]*stars> $/);
+    terminal.keys('\x04');
+    await terminal.end();
   });
 
   /** Processes that read for a shell and are busy: they have used the processor for a while. */
