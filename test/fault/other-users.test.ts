@@ -4,8 +4,9 @@ import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync, statSync } from '
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { DAEMON_MAIN, type Finished, Playground } from '../support/playground.js';
+import { DAEMON_MAIN, type Finished, Playground, until } from '../support/playground.js';
 import { Program } from '../support/program.js';
+import { Wire } from '../support/wire.js';
 
 /**
  * Another user of the machine who wants in: prepares the place of the socket, swaps it while it is looked at, or knocks. Needs
@@ -190,4 +191,43 @@ describe.skipIf(skipped !== null)(`another user (${skipped ?? 'as root'})`, () =
   function victimClient(victim: number): Promise<Finished> {
     return victimRun(victim, [join(dirname(DAEMON_MAIN), 'cli.cjs'), 'ping']);
   }
+
+  test("'s daemon and ours never both write one file, whoever comes first; what is killed leaves it to the other", async () => {
+    // A folder and a file that both may write, as a group of people would have them.
+    chmodSync(ground.dataDir, 0o777);
+    const theirFolder = join(ground.dir, 'theirs');
+    mkdirSync(theirFolder, { mode: 0o700 });
+    chownSync(theirFolder, THEM, THEM);
+    const theirSocket = join(theirFolder, 'v1.sock');
+    const theirEnv = { SKYLINEDB_STATE_DIR: join(theirFolder, 'state') };
+    const theirDaemon = () => ground.daemon(['--socket', theirSocket], theirEnv, { uid: THEM });
+    const ours = await ground.daemon();
+    const db = ground.file('shared.db');
+    let us = await ground.wire();
+    expect(await us.exec(db, ['CREATE TABLE t (n)'])).toMatchObject({ status: 'ok' });
+    for (const name of readdirSync(ground.dataDir)) chmodSync(join(ground.dataDir, name), 0o666);
+
+    await theirDaemon();
+    // The socket lies in a folder of theirs: as root we may open it all the same, without the client's check.
+    const them = await Wire.connect(theirSocket);
+    try {
+      const refused = await them.exec(db, ['INSERT INTO t VALUES (1)']);
+      expect(refused).toMatchObject({ status: 'error', outcome: 'not_applied' });
+      process.kill(ours.pid, 'SIGKILL');
+      await ours.exited;
+      await until('the file is theirs', async () => {
+        return (await them.exec(db, ['INSERT INTO t VALUES (2)'])).status === 'ok';
+      });
+      await ground.daemon();
+      us = await ground.wire();
+      expect(await us.exec(db, ['INSERT INTO t VALUES (3)'])).toMatchObject({
+        status: 'error',
+        code: 'DATABASE_NOT_ALLOWED',
+        outcome: 'not_applied',
+      });
+      expect(await ground.sqlite3(db, 'SELECT group_concat(n) FROM t')).toBe('2');
+    } finally {
+      them.destroy();
+    }
+  });
 });
