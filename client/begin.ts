@@ -16,6 +16,11 @@ export interface TransactionOptions {
   readonly timeoutMs?: number;
   /** On disk before the commit's answer, whatever the daemon's `--durability`. */
   readonly durable?: boolean;
+  /**
+   * `false`: foreign keys are not enforced inside, for rebuilding a table to which others refer
+   * (https://sqlite.org/lang_altertable.html#otheralter). The commit fails if a reference is broken then. Default true.
+   */
+  readonly foreignKeys?: boolean;
   /** Gives up waiting for its turn. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -80,10 +85,12 @@ function mayBeginAgain(error: unknown): boolean {
 }
 
 /** @throws SkylineError `INVALID_REQUEST` naming the option */
-function fieldsOf({ read, leaseMs, maxMs, timeoutMs, durable }: TransactionOptions): object {
+function fieldsOf(options: TransactionOptions): object {
+  const { read, leaseMs, maxMs, timeoutMs, durable, foreignKeys } = options;
   return {
     ...flag('read', 'read', read),
     ...flag('durable', 'durable', durable),
+    ...flag('foreignKeys', 'foreign_keys', foreignKeys),
     ...milliseconds('leaseMs', 'lease_ms', leaseMs, 1),
     ...milliseconds('maxMs', 'max_ms', maxMs, 1),
     ...milliseconds('timeoutMs', 'timeout_ms', timeoutMs, 0),

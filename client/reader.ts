@@ -51,7 +51,7 @@ export class Reader {
    */
   all<T = Row>(sql: string, params?: SqlParams): T[] {
     const { columns, rows } = this.rows(sql, params);
-    return rows.map((row) => Object.fromEntries(columns.map((column, at) => [column, row[at]])) as T);
+    return rows.map((row) => objectOf(columns, row) as T);
   }
 
   /** The first row, or undefined. */
@@ -63,17 +63,44 @@ export class Reader {
   rows(sql: string, params?: SqlParams): { columns: string[]; rows: SqlOutput[][] } {
     return this.#retrying(() => {
       const stmt = this.#current().prepare<unknown[]>(sql);
-      if (!stmt.reader)
-        throw new SkylineError(
-          'STATEMENT_NOT_ALLOWED',
-          'A reader only reads: send what writes through the daemon (exec, run, batch).',
-        );
+      if (!stmt.reader) throw onlyReads();
+      return rowsOf(stmt, sql, params);
+    });
+  }
+
+  /**
+   * Whether SQLite calls the statement read-only (https://sqlite.org/c3ref/stmt_readonly.html), as it does COMMIT and ATTACH,
+   * too. It is not run; but some PRAGMAs have an effect even so.
+   * @throws SkylineError `SQL_ERROR` for what is no statement, or names what is not there
+   */
+  reads(sql: string): boolean {
+    return this.#retrying(() => {
+      const stmt = this.#current().prepare(sql);
+      return stmt.reader && stmt.readonly;
+    });
+  }
+
+  /**
+   * Rows one after the other, as objects, on a connection of their own: all of them as they were when the first was read.
+   * Until the iteration ends, the WAL cannot shrink and maintenance has to wait: read it to its end, or leave the loop.
+   * @throws SkylineError
+   */
+  *iterate<T = Row>(sql: string, params?: SqlParams): Generator<T, void, undefined> {
+    const own = new Reader(this.#path, { busyTimeoutMs: this.#busyTimeoutMs });
+    try {
+      const stmt = own.#retrying(() => own.#current().prepare<unknown[]>(sql));
+      if (!stmt.reader || !stmt.readonly) throw onlyReads();
+      const columns = columnsOf(stmt);
       const rows = stmt
         .safeIntegers(true)
         .raw(true)
-        .all(...bindings(sql, params)) as unknown[][];
-      return { columns: stmt.columns().map(({ name }) => name), rows: rows.map((row) => row.map(toOutput)) };
-    });
+        .iterate(...bindings(sql, params)) as IterableIterator<unknown[]>;
+      for (const row of rows) yield objectOf(columns, row.map(toOutput)) as T;
+    } catch (error) {
+      throw error instanceof SkylineError ? error : readFailure(this.#path, error, codeOf(error) ?? '');
+    } finally {
+      own.close();
+    }
   }
 
   /**
@@ -184,6 +211,35 @@ function fileAt(path: string): string {
 function indexAt(path: string): string {
   const stat = statSync(`${path}-shm`, { bigint: true, throwIfNoEntry: false });
   return stat === undefined ? '' : `${stat.dev}:${stat.ino}`;
+}
+
+function onlyReads(): SkylineError {
+  return new SkylineError(
+    'STATEMENT_NOT_ALLOWED',
+    'A reader only reads: send what writes through the daemon (exec, run, batch).',
+  );
+}
+
+type Statement = BetterSqlite3.Statement<unknown[]>;
+
+function rowsOf(
+  stmt: Statement,
+  sql: string,
+  params: SqlParams | undefined,
+): { columns: string[]; rows: SqlOutput[][] } {
+  const rows = stmt
+    .safeIntegers(true)
+    .raw(true)
+    .all(...bindings(sql, params)) as unknown[][];
+  return { columns: columnsOf(stmt), rows: rows.map((row) => row.map(toOutput)) };
+}
+
+function columnsOf(stmt: Statement): string[] {
+  return stmt.columns().map(({ name }) => name);
+}
+
+function objectOf(columns: readonly string[], row: readonly SqlOutput[]): Row {
+  return Object.fromEntries(columns.map((column, at) => [column, row[at] as SqlOutput]));
 }
 
 /** To better-sqlite3 `?1` is a parameter of the name 1. */

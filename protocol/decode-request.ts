@@ -73,6 +73,7 @@ const decoders: Decoders = {
     ...optional(object, 'max_ms', asSpan),
     ...optional(object, 'timeout_ms', asTimeout),
     ...optional(object, 'durable', asBoolean),
+    ...optional(object, 'foreign_keys', asBoolean),
   }),
   Exec: (object) => ({ ...decodeDb(object), ...optional(object, 'timeout_ms', asTimeout) }),
   Commit: (object) => ({ ...decodeDb(object), ...decodeSession(object), tx: decodeTx(object) }),

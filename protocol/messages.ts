@@ -119,6 +119,8 @@ export interface BeginTxRequest extends DatabaseRequest {
   readonly timeout_ms?: number;
   /** The commit is on disk before its reply, whatever the daemon's default. */
   readonly durable?: boolean;
+  /** `false`: foreign keys are not enforced while it is open, and looked at before it is committed. */
+  readonly foreign_keys?: boolean;
 }
 /** Runs statements inside a transaction that is open. All of them, or none: one that fails leaves the transaction as it was. */
 export interface ExecRequest extends DatabaseRequest {

@@ -45,6 +45,7 @@ export class Connection {
   readonly #rollbackTo: Database.Statement;
   readonly #schemaVersion: Database.Statement;
   #durability: 'normal' | 'full';
+  #foreignKeys = true;
 
   private constructor(db: Database.Database, limits: Limits, durability: 'normal' | 'full') {
     this.#db = db;
@@ -102,9 +103,14 @@ export class Connection {
   /**
    * Begins a transaction: one that writes takes the write lock at once, so that it cannot fail half way for another's.
    * @param durability for this transaction; cannot be changed inside one (https://sqlite.org/pragma.html#pragma_synchronous)
+   * @param foreignKeys whether they are enforced; the same (https://sqlite.org/pragma.html#pragma_foreign_keys)
    */
-  begin(writes: boolean, durability: 'normal' | 'full'): void {
+  begin(writes: boolean, durability: 'normal' | 'full', foreignKeys = true): void {
     this.setDurability(durability);
+    if (foreignKeys !== this.#foreignKeys) {
+      this.#db.pragma(`foreign_keys = ${foreignKeys ? 'ON' : 'OFF'}`);
+      this.#foreignKeys = foreignKeys;
+    }
     this.#db.exec(writes ? 'BEGIN IMMEDIATE' : 'BEGIN');
   }
 
@@ -116,7 +122,22 @@ export class Connection {
   }
 
   commit(): void {
+    if (!this.#foreignKeys) this.#checkForeignKeys();
     this.#db.exec('COMMIT');
+  }
+
+  /** What SQLite would have refused if it had looked. @throws SkylineError */
+  #checkForeignKeys(): void {
+    const broken = this.#db
+      .prepare<[], { table: string; rowid: number | null; parent: string }>('PRAGMA foreign_key_check')
+      .get();
+    if (broken === undefined) return;
+    const row = broken.rowid === null ? 'A row' : `Row ${broken.rowid}`;
+    throw new SkylineError(
+      'SQL_ERROR',
+      `SQLite: FOREIGN KEY constraint failed. ${row} of "${broken.table}" refers to what is not in "${broken.parent}".`,
+      { details: { sqlite_code: 'SQLITE_CONSTRAINT_FOREIGNKEY' } },
+    );
   }
 
   /** Ends the transaction if there still is one: some conflicts end it by themselves (ON CONFLICT ROLLBACK). */

@@ -138,8 +138,8 @@ export class DatabaseFile {
   }
 
   /** Begins a transaction that writes and stays open until {@link commit} or {@link rollback}. */
-  begin(durability: Durability): void {
-    this.connection.begin(true, durability);
+  begin(durability: Durability, foreignKeys: boolean): void {
+    this.connection.begin(true, durability, foreignKeys);
   }
 
   /** As {@link write}, for the transaction that is open; it ends in any case. */

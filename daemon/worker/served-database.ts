@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SkylineError } from '../../protocol/errors.js';
-import type { CheckpointMode, WalStatus } from '../../protocol/messages.js';
+import type { BeginTxRequest, CheckpointMode, WalStatus } from '../../protocol/messages.js';
 import type { CheckedBatch, Turn } from './batch.js';
 import { checkFile, fileGone, notFound } from './check-file.js';
 import { type CheckpointResult, walBytes } from './checkpoint.js';
@@ -209,7 +209,10 @@ export class ServedDatabase {
    * @param deadline on the machine's monotonic clock, 0 for none
    * @throws SkylineError
    */
-  async begin(durable: boolean, deadline: number): Promise<WriteTransaction> {
+  async begin(
+    { durable = false, foreign_keys: foreignKeys = true }: BeginTxRequest,
+    deadline: number,
+  ): Promise<WriteTransaction> {
     const patience = this.#patience(deadline);
     const isNew = !(await this.open());
     if (isNew && this.#options.mustExist === true) throw fileGone(this.path);
@@ -223,7 +226,7 @@ export class ServedDatabase {
     try {
       await untilFree(this.path, patience, () => {
         file.makeWritable();
-        file.begin(durable ? 'full' : this.#options.durability);
+        file.begin(durable ? 'full' : this.#options.durability, foreignKeys);
       });
     } catch (error) {
       discard();

@@ -189,7 +189,7 @@ export class TransactionDesk {
 
   async #open(request: BeginTxRequest, deadline: number): Promise<WriteTransaction | Snapshot> {
     if (request.read !== true && this.#options.onlyWriter !== undefined) throw notYours();
-    if (request.read !== true) return await this.#database.begin(request.durable === true, deadline);
+    if (request.read !== true) return await this.#database.begin(request, deadline);
     if (this.#transactions.snapshots < MAX_SNAPSHOTS) return await this.#database.snapshot(deadline);
     throw new SkylineError(
       'QUEUE_FULL',

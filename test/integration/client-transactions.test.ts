@@ -61,3 +61,67 @@ describe('db.transaction', () => {
     expect(await db.ping()).toMatchObject({ rev: 1 });
   });
 });
+
+describe('foreignKeys: false', () => {
+  async function family(): Promise<Database> {
+    await ground.daemon();
+    const db = await opened();
+    await db.batch([
+      'CREATE TABLE parent (id INTEGER PRIMARY KEY)',
+      'CREATE TABLE child (id INTEGER PRIMARY KEY, parent REFERENCES parent ON DELETE CASCADE)',
+      'INSERT INTO parent VALUES (1), (2)',
+      'INSERT INTO child VALUES (10, 1), (20, 2)',
+    ]);
+    return db;
+  }
+  const REBUILD = [
+    'CREATE TABLE parent_new (id INTEGER PRIMARY KEY, name)',
+    'INSERT INTO parent_new (id) SELECT id FROM parent',
+    'DROP TABLE parent',
+    'ALTER TABLE parent_new RENAME TO parent',
+  ];
+  const CHILDREN = 'SELECT count(*) AS n FROM child';
+
+  test('a table to which others refer can be rebuilt, and they keep their rows', async () => {
+    const db = await family();
+    await db.transaction((tx) => tx.batch(REBUILD), { foreignKeys: false });
+    expect(db.reader().get(CHILDREN)).toEqual({ n: 2 });
+    // Whoever comes next has them enforced again, in a batch as in a transaction.
+    await expect(db.run('INSERT INTO child VALUES (30, 3)')).rejects.toMatchObject({
+      details: { sqlite_code: 'SQLITE_CONSTRAINT_FOREIGNKEY' },
+    });
+    await db.transaction((tx) => tx.run('DELETE FROM parent WHERE id = 1'));
+    expect(db.reader().get(CHILDREN)).toEqual({ n: 1 });
+  });
+
+  test('with them, the same takes the rows along', async () => {
+    const db = await family();
+    await db.transaction((tx) => tx.batch(REBUILD));
+    expect(db.reader().get(CHILDREN)).toEqual({ n: 0 });
+  });
+
+  test('a commit that would leave a reference to nothing fails, and nothing of it was applied', async () => {
+    const db = await family();
+    const tx = await db.begin({ foreignKeys: false });
+    await tx.run('INSERT INTO child VALUES (30, 3)');
+    await expect(tx.commit()).rejects.toMatchObject({
+      code: 'SQL_ERROR',
+      outcome: 'not_applied',
+      message: expect.stringContaining('Row 30 of "child" refers to what is not in "parent"'),
+      details: { sqlite_code: 'SQLITE_CONSTRAINT_FOREIGNKEY', tx_ended: true },
+    });
+    expect(db.reader().get(CHILDREN)).toEqual({ n: 2 });
+    const next = await db.begin({ foreignKeys: false });
+    await next.run('INSERT INTO child VALUES (30, 3)');
+    await next.rollback();
+    await expect(db.run('INSERT INTO child VALUES (30, 3)')).rejects.toMatchObject({ code: 'SQL_ERROR' });
+  });
+
+  test('is true or false', async () => {
+    const db = await family();
+    await expect(db.begin({ foreignKeys: 'off' as never })).rejects.toMatchObject({
+      code: 'INVALID_REQUEST',
+      message: expect.stringContaining('foreignKeys'),
+    });
+  });
+});

@@ -189,3 +189,45 @@ test('names what is wrong with a query', () => {
   expect(refusal(() => reader.all('SELECT ?', [Number.NaN]))).toMatchObject({ code: 'INVALID_REQUEST' });
   expect(reader.all('SELECT ? AS v', [2n ** 60n])).toEqual([{ v: 2n ** 60n }]);
 });
+
+test('reads rows one after the other, as they were when it began, and lets go of the file', async () => {
+  const reader = open();
+  await db.load(
+    't',
+    (function* () {
+      for (let a = 2; a <= 500; a += 1) yield [a, null];
+    })(),
+  );
+  const seen: unknown[] = [];
+  for (const { a } of reader.iterate<{ a: number }>('SELECT a FROM t WHERE a <= ? ORDER BY a', [1_000])) {
+    if (seen.push(a) === 1) await db.run('INSERT INTO t VALUES (999, NULL)');
+  }
+  expect(seen).toEqual(Array.from({ length: 500 }, (_, at) => at + 1));
+  for (const row of reader.iterate('SELECT * FROM t')) {
+    expect(row).toEqual({ a: 1, b: 'x' });
+    break;
+  }
+  await db.maintenance(() => undefined, { timeoutMs: 2_000 });
+  expect(refusal(() => [...reader.iterate('DELETE FROM t RETURNING a')])).toMatchObject({
+    code: 'STATEMENT_NOT_ALLOWED',
+  });
+  expect(refusal(() => [...reader.iterate('SELECT nonsense')])).toMatchObject({ code: 'SQL_ERROR' });
+  // What fails in the middle has let go, too.
+  const late = reader.iterate(
+    'SELECT CASE WHEN a < 400 THEN a ELSE abs(-9223372036854775807 - 1) END FROM t ORDER BY a',
+  );
+  expect(refusal(() => [...late])).toMatchObject({
+    code: 'SQL_ERROR',
+    message: expect.stringContaining('overflow'),
+  });
+  await db.maintenance(() => undefined, { timeoutMs: 2_000 });
+});
+
+test('tells whether a statement only reads', () => {
+  const reader = open();
+  expect(reader.reads('WITH x AS (SELECT 1) SELECT * FROM x')).toBe(true);
+  expect(reader.reads('WITH x AS (SELECT 1) INSERT INTO t SELECT 1, 2 RETURNING a')).toBe(false);
+  expect(reader.reads('DELETE FROM t')).toBe(false);
+  expect(refusal(() => reader.reads('SELECT nonsense'))).toMatchObject({ code: 'SQL_ERROR' });
+  expect(reader.all('SELECT count(*) AS n FROM t')).toEqual([{ n: 1 }]);
+});

@@ -36,6 +36,7 @@ const REFUSED: { readonly [name: string]: readonly unknown[] } = {
   tx: [...WRONG.string, '', 'x'.repeat(65)],
   read: WRONG.boolean,
   durable: WRONG.boolean,
+  foreign_keys: WRONG.boolean,
   lease_ms: [...WRONG.integer, 0],
   max_ms: [...WRONG.integer, 0],
   allow_missing: WRONG.boolean,

@@ -18,7 +18,15 @@ export const requests: { readonly [Type in RequestType]: { readonly [name: strin
   Hello: { protocol: 1, client: { name: 'app', pid: 1, version: '0.1.0' } },
   Ping: { db: 'x.db' },
   ExecBatch: { db: 'x.db', timeout_ms: 10, session: 's' },
-  BeginTx: { db: 'x.db', read: true, lease_ms: 1, max_ms: 60_000, timeout_ms: 10, durable: false },
+  BeginTx: {
+    db: 'x.db',
+    read: true,
+    lease_ms: 1,
+    max_ms: 60_000,
+    timeout_ms: 10,
+    durable: false,
+    foreign_keys: false,
+  },
   Exec: { db: 'x.db', timeout_ms: 10 },
   Commit: {
     db: 'x.db',
