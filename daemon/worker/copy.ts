@@ -11,6 +11,7 @@ import {
   rmSync,
   statSync,
 } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { codeOf, SkylineError } from '../../protocol/errors.js';
 import { walBytes } from './checkpoint.js';
@@ -26,6 +27,8 @@ const PAGES_PER_STEP = 256;
 /** After so many restarts by another writer, the rest is copied in one step, which always ends. */
 const MAX_RESTARTS = 3;
 const ALL_PAGES = 0x7fff_ffff;
+/** Milliseconds between two looks at whether a client's transaction is over. */
+const BUSY_POLL_MS = 20;
 
 /**
  * Copies a database through SQLite's backup interface (https://sqlite.org/backup.html) while it goes on being written.
@@ -77,6 +80,15 @@ export function alreadyThere(path: string): SkylineError {
 
 /** Returns the number of pages. */
 async function copyPages(source: Database.Database, to: string, onProgress: OnProgress): Promise<number> {
+  for (;;) {
+    const pages = await copyOnce(source, to, onProgress);
+    // While a client's transaction writes, SQLite copies nothing; before the first page better-sqlite3 takes that for the end.
+    if (pages > 0 || source.pragma('page_count', { simple: true }) === 0) return pages;
+    await sleep(BUSY_POLL_MS);
+  }
+}
+
+async function copyOnce(source: Database.Database, to: string, onProgress: OnProgress): Promise<number> {
   let restarts = 0;
   let lastRemaining = Number.POSITIVE_INFINITY;
   const { totalPages } = await source.backup(to, {
@@ -87,7 +99,7 @@ async function copyPages(source: Database.Database, to: string, onProgress: OnPr
       return restarts >= MAX_RESTARTS ? ALL_PAGES : PAGES_PER_STEP;
     },
   });
-  onProgress(totalPages, totalPages);
+  if (totalPages > 0) onProgress(totalPages, totalPages);
   return totalPages;
 }
 
