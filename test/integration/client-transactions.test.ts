@@ -1,6 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type Client, connect, type Database } from '../../dist/client/index.js';
-import { Playground } from '../support/playground.js';
+import {
+  type Client,
+  connect,
+  type Database,
+  SkylineError,
+  type Transaction,
+} from '../../dist/client/index.js';
+import { Playground, until } from '../support/playground.js';
 
 let ground: Playground;
 let clients: Client[];
@@ -124,4 +130,158 @@ describe('foreignKeys: false', () => {
       message: expect.stringContaining('foreignKeys'),
     });
   });
+});
+
+async function failure(work: Promise<unknown>): Promise<SkylineError> {
+  try {
+    await work;
+  } catch (error) {
+    expect(error).toBeInstanceOf(SkylineError);
+    return error as SkylineError;
+  }
+  throw new Error('it did not fail');
+}
+
+describe('what ends a transaction before its function', () => {
+  test('a lease that is over: nothing is applied, also where the function does not notice', async () => {
+    const db = await begun();
+    let late: SkylineError | undefined;
+    const error = await failure(
+      db.transaction(
+        async (tx) => {
+          await tx.run('INSERT INTO t (n) VALUES (1)');
+          await until('others go on', async () => (await db.run('INSERT INTO t (n) VALUES (2)')).rev === 2);
+          late = await failure(tx.run('INSERT INTO t (n) VALUES (3)'));
+        },
+        { leaseMs: 100 },
+      ),
+    );
+    expect(error).toMatchObject({ code: 'TX_EXPIRED', outcome: 'not_applied' });
+    expect(late).toMatchObject({ code: 'TX_EXPIRED', outcome: 'not_applied', retryable: false });
+    expect(await db.all('SELECT n FROM t')).toEqual([{ n: 2 }]);
+  });
+
+  test('it is run again as often as "retries" says, and no oftener', async () => {
+    const db = await begun();
+    let runs = 0;
+    const work = async (tx: Transaction) => {
+      runs += 1;
+      await tx.run('INSERT INTO t (n) VALUES (?)', [runs]);
+      if (runs < 3) await until('it is over', async () => (await db.run('SELECT 1')).rev === 1);
+      return runs;
+    };
+    expect(await db.transaction(work, { leaseMs: 60, retries: 2 })).toBe(3);
+    expect(await db.all('SELECT n FROM t')).toEqual([{ n: 3 }]);
+    runs = 0;
+    const again = async (tx: Transaction) => {
+      runs += 1;
+      await tx.run('INSERT OR ROLLBACK INTO t (id) VALUES (1)');
+    };
+    expect(await failure(db.transaction(again, { retries: 5 }))).toMatchObject({ code: 'SQL_ERROR' });
+    expect(runs).toBe(1);
+  });
+
+  test('a signal, while it waits for its turn and while it runs', async () => {
+    const db = await begun();
+    const first = new AbortController();
+    const tx = await db.begin();
+    const queued = failure(db.transaction(() => undefined, { signal: first.signal }));
+    const behind = db.transaction((inner) => inner.run('INSERT INTO t (n) VALUES (1)'));
+    const elsewhere = await opened();
+    const second = new AbortController();
+    const inDaemon = failure(elsewhere.begin({ signal: second.signal }));
+    await until('it waits in the daemon', async () => {
+      const { databases } = await (clients[0] as Client).status();
+      return databases[0]?.queue_depth === 1;
+    });
+    first.abort();
+    second.abort();
+    expect(await queued).toMatchObject({ code: 'ABORTED', outcome: 'not_applied' });
+    expect(await inDaemon).toMatchObject({ code: 'ABORTED' });
+    await tx.rollback();
+    expect(await behind).toMatchObject({ rowsAffected: 1 });
+    const third = new AbortController();
+    const running = failure(
+      db.transaction(
+        async (inner) => {
+          await inner.run('INSERT INTO t (n) VALUES (2)');
+          third.abort();
+          await new Promise(() => undefined);
+        },
+        { signal: third.signal },
+      ),
+    );
+    expect(await running).toMatchObject({ code: 'ABORTED' });
+    expect(await db.all('SELECT n FROM t')).toEqual([{ n: 1 }]);
+  });
+
+  test('its own commit or rollback: the function may do that', async () => {
+    const db = await begun();
+    await db.transaction(async (tx) => {
+      await tx.run('INSERT INTO t (n) VALUES (1)');
+      await tx.rollback();
+    });
+    const state = await db.transaction(async (tx) => {
+      await tx.run('INSERT INTO t (n) VALUES (2)');
+      expect(await tx.commit()).toMatchObject({ rev: 2, rowsAffected: 1 });
+      expect(await failure(tx.commit())).toMatchObject({ code: 'TX_EXPIRED' });
+      await tx.rollback();
+      return tx.state;
+    });
+    expect(state).toBe('committed');
+    expect(await db.all('SELECT n FROM t')).toEqual([{ n: 2 }]);
+  });
+});
+
+test('many at once, from several clients, are done one after the other, and none is lost', async () => {
+  const db = await begun();
+  await db.run('INSERT INTO t VALUES (1, 0)');
+  const all = [db, await opened('second'), await opened('third')];
+  const increment = (one: Database) =>
+    one.transaction(async (tx) => {
+      const { n } = (await tx.get<{ n: number }>('SELECT n FROM t WHERE id = 1')) ?? { n: -1 };
+      await tx.run('UPDATE t SET n = ? WHERE id = 1', [n + 1]);
+      return n;
+    });
+  const seen = await Promise.all(Array.from({ length: 60 }, (_, at) => increment(all[at % 3] as Database)));
+  expect([...seen].sort((one, other) => one - other)).toEqual(Array.from({ length: 60 }, (_, at) => at));
+  // Each client's own keep their order.
+  for (const client of [0, 1, 2]) {
+    const own = seen.filter((_, at) => at % 3 === client);
+    expect(own).toEqual([...own].sort((one, other) => one - other));
+  }
+  expect(await db.get('SELECT n FROM t')).toEqual({ n: 60 });
+});
+
+test('what was sent before it is done before it, and a snapshot stays as it was', async () => {
+  const db = await begun();
+  const earlier = Array.from({ length: 50 }, (_, at) => db.run('INSERT INTO t (n) VALUES (?)', [at]));
+  const n = await db.transaction((tx) => tx.get(COUNT));
+  expect(n).toEqual({ n: 50 });
+  await Promise.all(earlier);
+  await db.transaction(
+    async (snapshot) => {
+      expect(snapshot.read).toBe(true);
+      await db.run('DELETE FROM t');
+      expect(await snapshot.get(COUNT)).toEqual({ n: 50 });
+      expect(await failure(snapshot.run('DELETE FROM t'))).toMatchObject({ code: 'STATEMENT_NOT_ALLOWED' });
+    },
+    { read: true },
+  );
+  expect(await db.get(COUNT)).toEqual({ n: 0 });
+});
+
+test('wrong options are refused by name', async () => {
+  const db = await begun();
+  for (const [option, value] of [
+    ['leaseMs', 0],
+    ['maxMs', Number.NaN],
+    ['timeoutMs', -1],
+    ['read', 'yes'],
+    ['durable', 1],
+  ] as const) {
+    const error = await failure(db.begin({ [option]: value }));
+    expect(error).toMatchObject({ code: 'INVALID_REQUEST', message: expect.stringContaining(`"${option}"`) });
+  }
+  expect(await failure(db.transaction(() => 1, { retries: 0.5 }))).toMatchObject({ code: 'INVALID_REQUEST' });
 });
