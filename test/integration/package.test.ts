@@ -1,4 +1,12 @@
-import { cpSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -101,6 +109,28 @@ test('compiles in a strict TypeScript project, for both of its entries', async (
       { cwd: app },
     ),
   );
+}, 120_000);
+
+test('its drivers are there for whoever has their libraries, and ask nothing of whoever has not', async () => {
+  const installed = readdirSync(join(app, 'node_modules'));
+  for (const driver of ['kysely', 'drizzle', 'knex']) {
+    const library = driver === 'drizzle' ? 'drizzle-orm' : driver;
+    expect(installed).not.toContain(library);
+    const load = `await import('skylinedb/${driver}')`;
+    const without = await ground.run(process.execPath, ['--input-type=module', '-e', load], { cwd: app });
+    expect(without.stderr).toMatch(new RegExp(`Cannot find (package|module) '${library}`));
+  }
+  for (const library of ['kysely', 'drizzle-orm', 'knex'])
+    symlinkSync(join(ROOT, 'node_modules', library), join(app, 'node_modules', library));
+  writeFileSync(
+    join(app, 'drivers.mjs'),
+    `import { SkylineDialect } from 'skylinedb/kysely';
+     import { drizzle, migrate } from 'skylinedb/drizzle';
+     import { SkylineClient } from 'skylinedb/knex';
+     console.log([SkylineDialect, drizzle, migrate, SkylineClient].map((one) => one.name).join(' '));`,
+  );
+  const { stdout } = await must(ground.run(process.execPath, ['drivers.mjs'], { cwd: app }));
+  expect(stdout.trim()).toBe('SkylineDialect drizzle migrate SkylineClient');
 }, 120_000);
 
 test('starts its own daemon from there, by the library and by the command line', async () => {

@@ -16,6 +16,7 @@ const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) a
 };
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
   dependencies: { [name: string]: string };
+  peerDependenciesMeta: { [name: string]: { optional: boolean } };
   bundleDependencies: string[];
   allowScripts: { [name: string]: boolean };
 };
@@ -87,6 +88,21 @@ test('one module imports node-ipc', () => {
     /from 'node-ipc'|require\('node-ipc'\)/.test(readFileSync(join(ROOT, file), 'utf8')),
   );
   expect(importers).toEqual([join('protocol', 'transport', 'node-ipc.ts')]);
+});
+
+test.each([
+  ['kysely', /^client\/drivers\/kysely\.ts$/],
+  ['drizzle-orm', /^client\/drivers\/drizzle[\w-]*\.ts$/],
+  ['knex', /^client\/drivers\/knex\.ts$/],
+])('only its own driver imports %s, which whoever does not use it need not have', (name, driver) => {
+  const mentions = new RegExp(`(?:from |import\\(|require\\()'${name}(?:/[^']*)?'`);
+  const importers = sources().filter((file) => mentions.test(readFileSync(join(ROOT, file), 'utf8')));
+  expect(importers.length).toBeGreaterThan(0);
+  expect(importers.map((file) => file.replaceAll('\\', '/')).filter((file) => !driver.test(file))).toEqual(
+    [],
+  );
+  expect(manifest.dependencies[name]).toBeUndefined();
+  expect(manifest.peerDependenciesMeta[name]).toEqual({ optional: true });
 });
 
 test('the lock file keeps a hash for every package and names no download host', () => {
