@@ -254,6 +254,11 @@ export class RoutedDatabase implements PoolMember {
     this.fileId = lookAt(this.path);
   }
 
+  /** The client of this lane will send nothing more. */
+  laneEnded(lane: number): void {
+    if (this.#inTransaction) this.#worker?.laneEnded(lane);
+  }
+
   /** The client of this lane has gone. */
   laneClosed(lane: number): void {
     this.#worker?.laneClosed(lane);

@@ -112,6 +112,9 @@ export class Router {
       {
         frame: (payload) => this.#frame(connection, payload),
         refused: (code) => this.#figures.error(code),
+        ended: () => {
+          for (const database of this.#databases.all()) database.laneEnded(connection.lane);
+        },
         closed: () => {
           if (!this.#connections.has(connection)) return;
           this.#connections.delete(connection);

@@ -175,7 +175,12 @@ export class WorkerProcess {
   }
 
   laneClosed(lane: number): void {
-    if (this.#state === 'serving') this.#send(LinkKind.LaneClosed, 0, lane, 0);
+    // Also to one that is to leave: it may be waiting for this client's transaction.
+    this.#send(LinkKind.LaneClosed, 0, lane, 0);
+  }
+
+  laneEnded(lane: number): void {
+    this.#send(LinkKind.LaneEnded, 0, lane, 0);
   }
 
   drained(lane: number, bytes: number): void {

@@ -33,6 +33,8 @@ export interface AttachedHooks {
   accept(job: Job): void;
   /** So many bytes of replies have left for its side. */
   drained(lane: number, bytes: number): void;
+  /** It will send nothing more. */
+  ended(lane: number): void;
   /** It has gone. */
   closed(lane: number): void;
   /** Whether it has a transaction open: then it is not sent away before that has ended. */
@@ -145,6 +147,7 @@ export class AttachedClients {
       {
         frame: (payload) => this.#frame(connection, payload),
         refused: (code) => this.#hooks.refused(code),
+        ended: () => this.#hooks.ended(lane),
         closed: () => {
           this.#connections.delete(connection);
           this.#leaving.delete(connection);

@@ -28,6 +28,8 @@ export interface ConnectionHooks {
   frame(payload: Buffer): void;
   /** The client is answered with this error. */
   refused(code: ErrorCode): void;
+  /** The client has ended its side, and everything that it had sent is taken: nothing more will come. */
+  ended(): void;
   closed(): void;
 }
 
@@ -52,6 +54,7 @@ export class ClientConnection {
   #pumping = false;
   /** The client has sent all it will send. */
   #ended = false;
+  #toldEnded = false;
   /** No whole frame waits in the decoder. */
   #emptied = true;
   /** The daemon leaves: nothing more is taken. */
@@ -261,6 +264,10 @@ export class ClientConnection {
   }
 
   #endWhenDone(): void {
+    if (this.#ended && this.#emptied && !this.#toldEnded) {
+      this.#toldEnded = true;
+      this.#hooks.ended();
+    }
     if (this.#inFlight > 0 || this.#closed || this.#pumping) return;
     if (this.#fatal !== null) {
       this.#write(this.#fatal, undefined);

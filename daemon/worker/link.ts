@@ -54,6 +54,8 @@ export const LinkKind = {
   Suspect: 10,
   /** router → worker: as Request, for a client's `BeginTx`, `Exec`, `Commit` or `Rollback`. */
   Transaction: 11,
+  /** router → worker: the client of this lane will send nothing more, but may still read answers. */
+  LaneEnded: 12,
 } as const;
 export type LinkKind = (typeof LinkKind)[keyof typeof LinkKind];
 

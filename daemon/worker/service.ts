@@ -86,6 +86,7 @@ export class DatabaseService {
         this.#intake.lanes.drained(lane, bytes);
         this.#wake();
       },
+      ended: (lane) => this.#desk.laneEnded(lane),
       closed: (lane) => this.#laneClosed(lane),
       holds: (lane) => this.#desk.holds(lane),
       refused: (code) => this.#metrics.error(code),
@@ -126,6 +127,9 @@ export class DatabaseService {
         break;
       case LinkKind.LaneClosed:
         this.#laneClosed(frame.lane);
+        break;
+      case LinkKind.LaneEnded:
+        this.#desk.laneEnded(frame.lane);
         break;
       case LinkKind.Drained:
         this.#intake.lanes.drained(frame.lane, frame.number);
@@ -209,7 +213,7 @@ export class DatabaseService {
 
   #laneClosed(lane: number): void {
     this.#intake.lanes.close(lane);
-    this.#desk.laneClosed(lane);
+    this.#desk.laneEnded(lane);
     this.#wake();
   }
 

@@ -151,8 +151,8 @@ export class TransactionDesk {
     }
   }
 
-  laneClosed(lane: number): void {
-    this.#transactions.laneClosed(lane);
+  laneEnded(lane: number): void {
+    this.#transactions.laneEnded(lane);
   }
 
   /** None may be open for longer than this, in milliseconds. */

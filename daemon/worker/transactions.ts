@@ -151,8 +151,8 @@ export class Transactions<Work extends Held, Step> {
     if (transaction.orphaned && transaction.steps.length === 0) this.end(transaction, 'left');
   }
 
-  /** Its connection has ended: it ends when the steps that came before are done. */
-  laneClosed(lane: number): void {
+  /** Nothing more will come from this connection: its transactions end when the steps that came before are done. */
+  laneEnded(lane: number): void {
     for (const transaction of this.#open.values()) {
       if (transaction.lane !== lane) continue;
       transaction.orphaned = true;
