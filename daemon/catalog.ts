@@ -351,7 +351,7 @@ export class Catalog {
 export function exists(name: string, path: string): SkylineError {
   return new SkylineError(
     'DATABASE_EXISTS',
-    `There is a database ${name} already (${path}). Choose another name, or say "if_not_exists": true (--if-not-exists).`,
+    `There is a database ${name} already (${path}). Choose another name. CreateDatabase with "if_not_exists": true (--if-not-exists) leaves it as it is.`,
   );
 }
 

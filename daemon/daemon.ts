@@ -190,7 +190,7 @@ export class Daemon {
     this.#router.refusing = true;
     // Names lead to databases that nobody has used yet: only then it is known what there is to finish.
     await until(() => !this.#router.naming);
-    await this.#named.tidy();
+    await this.#named.writeUse();
     this.#spares.close();
     const databases = this.#databases.all();
     // Each worker is told to close behind what it has, and gives its clients' transactions a moment; a worker that starts meanwhile is waited for.

@@ -49,7 +49,8 @@ export class Databases implements DatabaseNeighbours {
    * The promise rejects when the catalog cannot be read.
    */
   pending(db: string | undefined): Promise<void> | null {
-    return db !== undefined && isBareName(db) ? this.catalog.pending() : null;
+    if (db === undefined || !isBareName(db) || this.#justSeen.has(db)) return null;
+    return this.catalog.pending();
   }
 
   /**
@@ -119,6 +120,7 @@ export class Databases implements DatabaseNeighbours {
     const path = canonicalPath(spellingOf(dir, this.#context.config.dataDir, 'dir'));
     // A root itself is allowed, too: what is in it lies below it.
     checkRoots(join(path, 'x'), this.#roots);
+    if (`${path}${sep}`.startsWith(`${this.trash}${sep}`)) throw inTrash(path);
     return path;
   }
 
@@ -199,7 +201,7 @@ export function unknownName(name: string): SkylineError {
 function inTrash(path: string): SkylineError {
   return new SkylineError(
     'DATABASE_NOT_ALLOWED',
-    `${path} is a dropped database. Bring it back with "skylinedb-cli restore-database" first.`,
+    `${path} belongs to dropped databases. Bring them back with "skylinedb-cli restore-database" first.`,
   );
 }
 

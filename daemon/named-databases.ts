@@ -220,18 +220,23 @@ export class NamedDatabases {
         this.#catalog.used(database.path, database.usedAt);
   }
 
+  /** Writes who was used when, if there is something to write. Never rejects. */
+  async writeUse(): Promise<void> {
+    this.noteUse();
+    await this.#catalog.flush().catch((error) => this.#log.warn(`the catalog: ${messageOf(error)}`));
+  }
+
   /** Removes what has been in the trash for long enough, and what is left to write is written. Never rejects. */
   async tidy(now = Date.now()): Promise<void> {
     try {
       if (!this.#catalog.exists) return;
-      this.noteUse();
       await this.#catalog.ready();
       for (const entry of this.#catalog.all()) {
         if (entry.dropped === null || entry.intent !== null || Date.parse(entry.dropped) + TRASH_MS > now)
           continue;
         await this.#turns.run([entry.name], () => this.#removeForGood(entry));
       }
-      await this.#catalog.flush();
+      await this.writeUse();
     } catch (error) {
       this.#log.warn(`the catalog could not be tidied: ${messageOf(error)}`);
     }

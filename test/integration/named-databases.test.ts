@@ -165,6 +165,20 @@ describe('names', () => {
     expect(new Set(replies.map(({ database_id: id }) => id)).size).toBe(1);
   });
 
+  test('with a place for one worker, the catalog and its databases take turns', async () => {
+    await wire.request({ type: 'Shutdown' });
+    await until('it is gone', () => ground.processes().length === 0);
+    await ground.daemon(['--max-workers', '1']);
+    wire = await ground.wire();
+    for (const name of ['a', 'b']) {
+      expect(await create(name)).toMatchObject({ created: true });
+      expect(await wire.exec(name, ['CREATE TABLE t (a)'])).toMatchObject({ rev: 1 });
+    }
+    expect(await rename('a', 'c')).toMatchObject({ rev: 1 });
+    expect(await wire.exec('c', ['INSERT INTO t VALUES (1)'])).toMatchObject({ rev: 2 });
+    expect(await names()).toEqual(['b', 'c']);
+  });
+
   test('names outlive the daemon', async () => {
     await makeStars();
     await wire.request({ type: 'Shutdown' });
@@ -285,6 +299,8 @@ describe('drop and restore', () => {
     const [file = ''] = readdirSync(ground.file('skylinedb-trash'));
     const reply = await wire.exec(join('skylinedb-trash', file), ['DELETE FROM t']);
     expect(reply).toMatchObject({ code: 'DATABASE_NOT_ALLOWED' });
+    const adopting = await wire.request({ type: 'AdoptDirectory', dir: 'skylinedb-trash' });
+    expect(adopting).toMatchObject({ code: 'DATABASE_NOT_ALLOWED' });
   });
 
   test('after seven days it is removed for good', async () => {
