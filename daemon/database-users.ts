@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { SkylineError } from '../protocol/errors.js';
 import type { ClientInfo, LockHolder } from '../protocol/messages.js';
 import type { RoutedDatabase } from './database.js';
-import { figuresOf } from './figures.js';
+import { type Figures, figuresOf } from './figures.js';
 import type { Said } from './status.js';
 import { describeHolders, walConnections } from './worker/lock-holders.js';
 
@@ -16,10 +16,13 @@ export interface Users {
   readonly working: boolean;
 }
 
+/** Each takes a quarter of a second where the worker does not answer. */
+const MORE_LOOKS = 7;
+
 /** Looks who uses the database now. */
 export async function usersOf(database: RoutedDatabase, said: Said = () => undefined): Promise<Users> {
   const reasons: string[] = [];
-  const { queueDepth, stale, stats } = await figuresOf(database);
+  const { queueDepth, stale, stats } = await heard(database);
   // A worker that does not answer is in the middle of a long statement, perhaps of a client that is attached to it.
   const depth = Math.max(queueDepth, stale && database.worker?.state === 'serving' ? 1 : 0);
   if (depth > 0) reasons.push(depth === 1 ? 'a batch waits or runs' : `${depth} batches wait or run`);
@@ -29,6 +32,14 @@ export async function usersOf(database: RoutedDatabase, said: Said = () => undef
   const holders = walConnections(database.path).filter(({ pid }) => pid !== database.worker?.pid);
   if (holders.length > 0) reasons.push(`${describeHolders(holders)} has the file open`);
   return { reasons, holders, working };
+}
+
+/** A worker that was only slow to answer has nothing to do: it is given time. */
+async function heard(database: RoutedDatabase): Promise<Figures> {
+  let figures = await figuresOf(database);
+  for (let more = MORE_LOOKS; more > 0 && figures.stale && database.depth === 0; more -= 1)
+    figures = await figuresOf(database);
+  return figures;
 }
 
 function ofClient(client: ClientInfo | undefined): string {

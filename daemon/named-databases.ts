@@ -308,15 +308,15 @@ export class NamedDatabases {
       ]);
     const users = await usersOf(database, asker.said);
     if (users.reasons.length > 0 && !force) throw inUse(entry.name, users);
-    const attempt = () =>
-      this.#maintenance.away(database, operation, timeoutMs, async (position) => {
+    const attempt = (ms: number) =>
+      this.#maintenance.away(database, operation, ms, async (position) => {
         if (isOpenElsewhere(entry.path) && !force)
           throw inUse(entry.name, await usersOf(database, asker.said));
         await this.#change(entry, () => work(position));
       });
     const end = () => endWork(database, `${operation} of ${entry.name}`);
     try {
-      await (force ? insisting(attempt, end) : attempt());
+      await (force ? insisting(attempt, timeoutMs, end) : attempt(timeoutMs));
     } catch (error) {
       if (!(error instanceof SkylineError) || error.code !== 'CHECKPOINT_BUSY') throw error;
       throw inUse(entry.name, await usersOf(database, asker.said));
@@ -431,13 +431,18 @@ function endWork(database: RoutedDatabase, why: string): void {
 }
 
 /** Once more, with what stood in the way ended. */
-async function insisting(attempt: () => Promise<void>, end: () => void): Promise<void> {
+async function insisting(
+  attempt: (ms: number) => Promise<void>,
+  timeoutMs: number,
+  end: () => void,
+): Promise<void> {
   try {
-    await attempt();
+    await attempt(timeoutMs);
   } catch (error) {
     if (!(error instanceof SkylineError) || error.code !== 'TIMEOUT') throw error;
     end();
-    await attempt();
+    // What is waited for now is a new worker, and nobody's work.
+    await attempt(Math.max(timeoutMs, DEFAULT_MAINTENANCE_MS));
   }
 }
 

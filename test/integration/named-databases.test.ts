@@ -384,6 +384,7 @@ describe('in use', () => {
         code: 'DATABASE_IN_USE',
         retryable: true,
         holders: [{ pid: reader.pid }],
+        message: expect.stringContaining('has the file open'),
       });
     expect(await wire.rows('stars', 'SELECT a FROM t')).toEqual([['vega']]);
     expect(await drop('stars', { force: true })).toMatchObject({ dropped: true });
@@ -414,7 +415,11 @@ describe('in use', () => {
       'INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n';
     const other = await ground.wire();
     const late = other.exec('stars', [endless]);
-    await until('it runs', async () => (await drop('stars')).code === 'DATABASE_IN_USE');
+    await until('it is accepted', async () => {
+      const { databases } = await wire.request({ type: 'Status', db: 'stars' });
+      return (databases as { queue_depth: number }[])[0]?.queue_depth === 1;
+    });
+    expect(await drop('stars')).toMatchObject({ code: 'DATABASE_IN_USE' });
     expect(await drop('stars', { force: true, timeout_ms: 100 })).toMatchObject({ dropped: true });
     expect(await late).toMatchObject({ status: 'error', code: 'DATABASE_NOT_FOUND' });
     expect(await restore('stars')).toMatchObject({ rev: 1 });
