@@ -24,7 +24,7 @@ export async function handOff(options: CheckedOptions, timeoutMs: number): Promi
     const { startDaemon, tryStartLock } = await import('./spawn.js');
     const release = await tryStartLock(options.endpoint);
     if (release === null) {
-      await sleep(10 + Math.random() * 40);
+      await sleep(50 + Math.random() * 100);
       return false;
     }
     await startDaemon(options, timeoutMs, ['--hand-off']).finally(release);

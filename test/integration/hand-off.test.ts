@@ -237,3 +237,39 @@ test('a second daemon of the same version is told that the first one stays', asy
   expect(code).toBe(1);
   expect(stderr).toMatch(/Another daemon instance is already running.*It was asked to leave: .* it stays/s);
 });
+
+test.each([
+  ['soon is waited for', true, '0.10.0\n'],
+  ['later keeps the older daemon', false, '0.0.9\n'],
+])('a transaction that ends %s, and is committed', async (_what, soon, version) => {
+  const file = JSON.stringify(ground.file('x.db'));
+  await program(
+    older,
+    `const c = await connect(); await c.database(${file}).exec('CREATE TABLE t (a)'); c.close();`,
+  );
+  const script = `
+let told = ${soon};
+process.stdin.once('data', () => { told = true; process.stdin.destroy(); });
+const c = await connect();
+await c.database(${file}).transaction(async (tx) => {
+  await tx.run('INSERT INTO t VALUES (1)');
+  console.log('open');
+  do {
+    // Often enough for its lease.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await tx.run('INSERT INTO t VALUES (0)');
+  } while (!told);
+});
+console.log('committed');
+process.stdin.destroy();
+c.close();`;
+  const text = `import { connect } from ${JSON.stringify(older.library)};\n${script}`;
+  const holder = new Program(ground.start(process.execPath, ['--input-type=module', '-e', text]));
+  expect(await holder.line()).toBe('open');
+  const asks = 'const c = await connect(); console.log((await c.ping()).version); c.close();';
+  expect((await program(newer, asks)).stdout).toBe(version);
+  holder.say('end it');
+  expect(await holder.line()).toBe('committed');
+  expect(await holder.exited).toMatchObject({ code: 0, stderr: '' });
+  expect(await ground.sqlite3(ground.file('x.db'), 'SELECT sum(a) FROM t')).toBe('1');
+});

@@ -28,15 +28,16 @@ export function installVersion(ground: Playground, version: string): Installed {
   let changed = 0;
   for (const path of texts) {
     const text = readFileSync(path, 'utf8');
-    const other = text.replace(/\bVERSION = (['"])([^'"]+)\1/g, (_all, quote, found) => {
-      if (found !== VERSION) throw new Error(`${path} is of version ${found}: build first`);
+    // The bundler puts it where it is used, too.
+    const other = text.replaceAll(/(['"])(\d+\.\d+\.\d+)\1/g, (all, quote, found) => {
+      if (found !== VERSION) return all;
       changed += 1;
-      return `VERSION = ${quote}${version}${quote}`;
+      return `${quote}${version}${quote}`;
     });
     writeFileSync(path, other);
   }
   // The library's, the command line's, the daemon's and the worker's.
-  if (changed < 4) throw new Error(`only ${changed} places tell the version`);
+  if (changed < 4) throw new Error(`only ${changed} places tell the version ${VERSION}: build first`);
   return {
     version,
     library: join(dir, 'dist/client/index.js'),
