@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { decodeIncoming } from '../protocol/decode-reply.js';
+import { decodeIncoming, decodeReply } from '../protocol/decode-reply.js';
 import { messageOf, SkylineError } from '../protocol/errors.js';
 import {
   decodeText,
@@ -9,7 +9,15 @@ import {
   type JsonObject,
   parseObject,
 } from '../protocol/frame.js';
-import type { AdoptProgressEvent, ProgressEvent, Request } from '../protocol/messages.js';
+import type {
+  AdoptProgressEvent,
+  ChangeEvent,
+  ProgressEvent,
+  Request,
+  ResetEvent,
+  SubscribeReply,
+  WalEvent,
+} from '../protocol/messages.js';
 import { GatheredWrites } from '../protocol/transport/gathered-writes.js';
 import type { ByteStream } from '../protocol/transport/node-ipc.js';
 
@@ -24,6 +32,13 @@ export interface Waiter {
   resolve(body: JsonObject): void;
   reject(error: unknown): void;
   readonly progress?: ((event: AnyProgress) => void) | undefined;
+}
+
+/** Whoever has subscribed. */
+export interface Listener {
+  event(event: ChangeEvent | ResetEvent | WalEvent): void;
+  /** The connection has ended: nothing more comes. */
+  ended(): void;
 }
 
 /** What may be said about one request. */
@@ -50,6 +65,9 @@ export class Connection {
   readonly #decoder = new FrameDecoder(MAX_REPLY);
   readonly #waiters = new Map<number, Waiter>();
   readonly #output: GatheredWrites;
+  readonly #subscriptions = new Map<number, Listener>();
+  /** Those who wait for an event. */
+  #holds = 0;
   #nextId = 1;
   #maxFrame = Number.POSITIVE_INFINITY;
   #closedBy: SkylineError | null = null;
@@ -141,6 +159,46 @@ export class Connection {
     return id;
   }
 
+  /**
+   * Subscribes, and has the listener hear of each event: none comes before it listens.
+   * @throws SkylineError
+   */
+  subscribe(message: Unnumbered, listener: Listener): Promise<SubscribeReply> {
+    return new Promise((resolve, reject) => {
+      this.post(JSON.stringify(message).slice(0, -1), {
+        // At once, not in a promise's time: the first event may be in the same chunk of bytes.
+        resolve: (body) => {
+          try {
+            const reply = decodeReply('Subscribe', body);
+            this.#subscriptions.set(reply.subscription, listener);
+            resolve(reply);
+          } catch (error) {
+            reject(error);
+          }
+        },
+        reject,
+        progress: undefined,
+      });
+    });
+  }
+
+  /** The listener hears no more. */
+  unsubscribe(subscription: number): void {
+    if (!this.#subscriptions.delete(subscription)) return;
+    this.request({ type: 'Unsubscribe', subscription }).catch(() => undefined);
+  }
+
+  /** Keeps the process alive while somebody waits for an event. Call {@link release} as often. */
+  hold(): void {
+    this.#holds += 1;
+    this.#socket.ref();
+  }
+
+  release(): void {
+    this.#holds -= 1;
+    if (this.#holds === 0 && this.#waiters.size === 0) this.#socket.unref();
+  }
+
   /** Ends the connection. Idempotent; the first cause is what every waiter gets. */
   close(cause: SkylineError = connectionLost('this client closed it')): void {
     if (this.#closedBy !== null) return;
@@ -148,6 +206,8 @@ export class Connection {
     this.#socket.destroy();
     for (const id of [...this.#waiters.keys()]) this.#take(id)?.reject(cause);
     this.#onClose();
+    for (const listener of this.#subscriptions.values()) listener.ended();
+    this.#subscriptions.clear();
   }
 
   #read(chunk: Buffer): void {
@@ -181,6 +241,9 @@ export class Connection {
       case 'progress':
         if (id !== undefined) this.#progress(id, incoming.event);
         return;
+      case 'subscription':
+        this.#subscriptions.get(incoming.event.subscription)?.event(incoming.event);
+        return;
       case 'detached':
         this.close(detached());
         return;
@@ -202,7 +265,7 @@ export class Connection {
 
   #take(id: number): Waiter | undefined {
     const waiter = this.#waiters.get(id);
-    if (this.#waiters.delete(id) && this.#waiters.size === 0) this.#socket.unref();
+    if (this.#waiters.delete(id) && this.#waiters.size === 0 && this.#holds === 0) this.#socket.unref();
     return waiter;
   }
 }

@@ -135,6 +135,8 @@ function limitsOf(values: Values): Limits {
     max_session_result_bytes: values.max_session_result_bytes,
     max_sessions: values.max_sessions,
     max_connections: values.max_connections,
+    max_subscriptions: values.max_subscriptions,
+    max_daemon_subscriptions: values.max_daemon_subscriptions,
   });
 }
 

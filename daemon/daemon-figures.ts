@@ -58,6 +58,7 @@ export class DaemonFigures {
       data_dir: this.#config.dataDir,
       state_dir: this.#config.stateDir,
       connections: this.connections,
+      subscriptions: this.#databases.all().reduce((sum, { subscriptions }) => sum + subscriptions, 0),
       workers: this.#workers,
       spare_workers: this.#spares.size,
       requests: this.requests,

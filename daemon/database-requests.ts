@@ -32,7 +32,9 @@ export type DatabaseRequest = Exclude<
         | 'BeginTx'
         | 'Exec'
         | 'Commit'
-        | 'Rollback';
+        | 'Rollback'
+        | 'Subscribe'
+        | 'Unsubscribe';
     }
 >;
 

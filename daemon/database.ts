@@ -7,6 +7,7 @@ import { NO_TERMS, type Terms } from './catalog.js';
 import type { Config } from './config.js';
 import { addCounts, type Counts, NO_COUNTS } from './counts.js';
 import { DatabaseWarnings } from './database-warnings.js';
+import { DatabaseWatch } from './database-watch.js';
 import { type FileId, lookAt } from './identity.js';
 import type { Logger } from './log.js';
 import type { MaintenanceRecords } from './maintenance-records.js';
@@ -50,8 +51,6 @@ export class RoutedDatabase implements PoolMember {
   readonly path: string;
   readonly maintenance: MaintenanceState;
   readonly warnings: DatabaseWarnings;
-  /** Where the database stands, as far as the router knows; null before it was ever opened. */
-  known: Position | null;
   lastUsed = 0;
   /** Its file has gone to another path, and nobody has asked for this one since. */
   left = false;
@@ -62,7 +61,10 @@ export class RoutedDatabase implements PoolMember {
   readonly #queue: BatchQueue;
   readonly #file: WatchedFile;
   #counts = NO_COUNTS;
+  #known: Position | null;
   #worker: WorkerProcess | null = null;
+  /** null while nobody watches. */
+  #watch: DatabaseWatch | null = null;
   #starting: Promise<WorkerProcess> | null = null;
   #lastWords = '';
   #startAfter: Promise<unknown> | null = null;
@@ -78,7 +80,7 @@ export class RoutedDatabase implements PoolMember {
     this.warnings = new DatabaseWarnings(path, this.#log);
     this.#file = new WatchedFile(path, context.config.endpoint, this.#log);
     const record = context.records.closed(path);
-    this.known = record?.known ?? null;
+    this.#known = record?.known ?? null;
     this.maintenance = new MaintenanceState(
       path,
       record === null ? 'open' : 'closed',
@@ -101,6 +103,16 @@ export class RoutedDatabase implements PoolMember {
       lastWords: () => this.#lastWords,
       empty: () => this.#offerPlace(),
     });
+  }
+
+  /** Where the database stands, as far as the router knows; null before it was ever opened. */
+  get known(): Position | null {
+    return this.#known;
+  }
+
+  set known(position: Position | null) {
+    this.#known = position;
+    if (position !== null) this.#watch?.moved(position);
   }
 
   get state(): DatabaseState {
@@ -158,7 +170,31 @@ export class RoutedDatabase implements PoolMember {
 
   /** Nothing of it is worth remembering. */
   get forgettable(): boolean {
-    return this.#worker === null && this.#starting === null && this.state === 'open' && this.idle;
+    return (
+      this.#worker === null &&
+      this.#starting === null &&
+      this.#watch === null &&
+      this.state === 'open' &&
+      this.idle
+    );
+  }
+
+  /** Subscriptions to its changes. */
+  get subscriptions(): number {
+    return this.#watch?.subscribers ?? 0;
+  }
+
+  /** What its subscribers are told from; its workers tell of each commit from now on. */
+  watch(): DatabaseWatch {
+    this.#watch ??= new DatabaseWatch(this, this.#log, () => {
+      this.#watch = null;
+    });
+    return this.#watch;
+  }
+
+  /** The daemon leaves, perhaps: nothing is done any more that no client asks for. */
+  stopLooking(stop: boolean): void {
+    if (this.#watch !== null) this.#watch.stopped = stop;
   }
 
   /** @throws SkylineError `DATABASE_PREPARING`, `DATABASE_CLOSED` */
@@ -250,6 +286,7 @@ export class RoutedDatabase implements PoolMember {
   /** Makes the helper, which has the database open by now, its worker. */
   async adopt(helper: WorkerProcess): Promise<void> {
     await this.#context.pool.enter(this);
+    this.#watch?.replaced();
     this.#worker = helper;
     this.fileId = lookAt(this.path);
   }
@@ -315,6 +352,7 @@ export class RoutedDatabase implements PoolMember {
         this.known = record.known;
         this.maintenance.refuseUnlessOpen();
       }
+      this.#watch?.workerStarts();
       this.#worker = this.#spawn();
       return this.#worker;
     } catch (error) {
@@ -339,6 +377,7 @@ export class RoutedDatabase implements PoolMember {
         batchTimeoutMs: config.batchTimeoutMs,
         maxIntakeBytes: config.maxIntakeBytes,
         ...workerTerms(config, this.#terms),
+        watched: this.#watch !== null,
         known: this.known,
       },
       {
@@ -362,8 +401,10 @@ export class RoutedDatabase implements PoolMember {
   }
 
   #hear(notice: Notice): void {
+    this.#watch?.hear(notice);
     switch (notice.event) {
       case 'ready':
+      case 'committed':
         return;
       case 'opened':
         // A file that is being taken over counts when all of it has succeeded.
@@ -396,7 +437,6 @@ export class RoutedDatabase implements PoolMember {
     }
   }
 
-  /** What a change feed would tell its subscribers, too. */
   #logWal(notice: WalNotice): void {
     if (notice.blocked) {
       const { bytes, limit, holders } = notice;
@@ -429,6 +469,7 @@ export class RoutedDatabase implements PoolMember {
     this.#inTransaction = false;
     this.#file.workerEnded(exit.code === 0);
     this.#neighbours.workerEnded(this);
+    this.#watch?.workerEnded(exit.code === 0);
     this.#context.pool.left(this);
   }
 }

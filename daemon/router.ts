@@ -10,6 +10,7 @@ import {
   type RoutedRequest,
   type ShutdownRequest,
   type StatusRequest,
+  type SubscribeRequest,
 } from '../protocol/messages.js';
 import type { ByteStream } from '../protocol/transport/node-ipc.js';
 import { VERSION } from '../protocol/transport/this-package.js';
@@ -23,6 +24,7 @@ import type { Databases } from './databases.js';
 import type { Logger } from './log.js';
 import type { Maintenance } from './maintenance.js';
 import type { NamedDatabases } from './named-databases.js';
+import { Subscriptions } from './subscriptions.js';
 import { ROUTER_LANE } from './worker/attached-clients.js';
 import { ClientConnection, type Slot } from './worker/client-connection.js';
 import { IntakeBudget } from './worker/intake-budget.js';
@@ -72,6 +74,7 @@ export class Router {
   /** What each client has said of itself, by its connection's lane. */
   readonly #said = new Map<number, ClientInfo>();
   readonly #budget: IntakeBudget;
+  readonly #subscriptions: Subscriptions;
   /** Connections with a request in progress that must be finished before their next one for the same database. */
   readonly #gates = new Map<ClientConnection, Map<RoutedDatabase, Promise<unknown>>>();
   /** Connections whose next request has to wait until it is known what names mean. */
@@ -94,6 +97,7 @@ export class Router {
     this.#requests = new DatabaseRequests(databases, maintenance);
     this.#figures = figures;
     this.#catalogRequests = new CatalogRequests(databases, named);
+    this.#subscriptions = new Subscriptions(config.limits);
     this.#log = log;
     this.#hooks = hooks;
   }
@@ -122,6 +126,7 @@ export class Router {
           this.#gates.delete(connection);
           this.#naming.delete(connection);
           this.#said.delete(connection.lane);
+          this.#subscriptions.closed(connection);
           for (const database of this.#databases.all()) database.laneClosed(connection.lane);
           this.#hooks.activity();
         },
@@ -142,6 +147,7 @@ export class Router {
   /** While it is set, requests are refused; those accepted before are finished. */
   set refusing(refusing: boolean) {
     this.#refusing = refusing;
+    for (const database of this.#databases.all()) database.stopLooking(refusing);
   }
 
   /** Something that was accepted still waits for the catalog, or is at work on it. */
@@ -228,6 +234,11 @@ export class Router {
           return;
         }
         break;
+      case 'Unsubscribe':
+        this.#subscriptions.unsubscribe(connection, request.subscription);
+        connection.answerJson(slot, this.#reply(slot, {}));
+        return;
+      case 'Subscribe':
       case 'ExecBatch':
       case 'BeginTx':
       case 'Exec':
@@ -297,7 +308,7 @@ export class Router {
   #toDatabase(
     connection: ClientConnection,
     slot: Slot,
-    request: PassedOn | DatabaseRequest,
+    request: PassedOn | SubscribeRequest | DatabaseRequest,
     payload: Buffer,
     deadline: number,
   ): void {
@@ -319,11 +330,15 @@ export class Router {
     connection: ClientConnection,
     slot: Slot,
     database: RoutedDatabase,
-    request: PassedOn | DatabaseRequest,
+    request: PassedOn | SubscribeRequest | DatabaseRequest,
     batch: Pick<Job, 'payload' | 'deadline' | 'session'>,
   ): Promise<void> | null {
     if (isPassedOn(request)) {
       this.#passOn(connection, slot, database, { ...batch, kind: PASSED_ON[request.type] });
+      return null;
+    }
+    if (request.type === 'Subscribe') {
+      void this.#subscribe(connection, slot, database, request);
       return null;
     }
     const asker = this.#asker(connection, slot);
@@ -358,6 +373,23 @@ export class Router {
       },
       fail: (error) => this.#fail(connection, slot, error),
     });
+  }
+
+  /** Never rejects. */
+  async #subscribe(
+    connection: ClientConnection,
+    slot: Slot,
+    database: RoutedDatabase,
+    request: SubscribeRequest,
+  ): Promise<void> {
+    // It may have waited for an earlier request while its client left.
+    if (!this.#connections.has(connection)) return;
+    try {
+      const { fields, begin } = await this.#subscriptions.subscribe(connection, database, request);
+      connection.answerJson(slot, this.#reply(slot, fields), begin);
+    } catch (error) {
+      this.#fail(connection, slot, error);
+    }
   }
 
   async #status({ db, detail = false }: StatusRequest): Promise<object> {

@@ -107,6 +107,12 @@ export const SETTINGS = {
     MAX_CONNECTIONS,
     "connections at the daemon's endpoint, and at each worker's own",
   ),
+  max_subscriptions: setting(count(1, 10_000), 100, 'subscriptions that a connection may have'),
+  max_daemon_subscriptions: setting(
+    count(1, 100_000),
+    1_000,
+    'subscriptions that all connections to the daemon may have together',
+  ),
   log_level: setting(word(LOG_LEVELS), 'info', `how much the log tells: ${LOG_LEVELS.join(', ')}`),
 } as const;
 

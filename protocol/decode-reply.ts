@@ -17,6 +17,7 @@ import type {
   AttachReply,
   BackupReply,
   BeginTxReply,
+  ChangeEvent,
   CheckpointReply,
   ClientInfo,
   CloseDatabaseReply,
@@ -38,11 +39,15 @@ import type {
   ReplaceDatabaseReply,
   ReplyOf,
   RequestId,
+  ResetEvent,
   RollbackReply,
   ShutdownReply,
   StatementResult,
   StatusReply,
+  SubscribeReply,
   TransactionStatus,
+  UnsubscribeReply,
+  WalEvent,
   WalStatus,
   WireInt,
   WireValue,
@@ -57,6 +62,7 @@ export type Incoming =
       readonly id: RequestId | undefined;
       readonly event: ProgressEvent | AdoptProgressEvent;
     }
+  | { readonly kind: 'subscription'; readonly event: ChangeEvent | ResetEvent | WalEvent }
   | { readonly kind: 'detached' }
   | { readonly kind: 'unknown' };
 
@@ -69,10 +75,21 @@ export function decodeIncoming(object: JsonObject): Incoming {
   const status = field(object, 'status');
   if (status === 'ok') return { kind: 'reply', id, body: object };
   if (status === 'error') return { kind: 'error', id, error: decodeError(object) };
-  if (field(object, 'event') === 'progress')
-    return { kind: 'progress', id, event: decodeProgress(object, id) };
-  if (field(object, 'event') === 'detached') return { kind: 'detached' };
-  if (typeof field(object, 'event') === 'string') return { kind: 'unknown' };
+  const event = field(object, 'event');
+  switch (event) {
+    case 'progress':
+      return { kind: 'progress', id, event: decodeProgress(object, id) };
+    case 'change':
+      return { kind: 'subscription', event: decodeChange(object) };
+    case 'reset':
+      return { kind: 'subscription', event: { event, ...source(object), ...position(object) } };
+    case 'wal':
+      return { kind: 'subscription', event: decodeWalEvent(object) };
+    case 'detached':
+      return { kind: 'detached' };
+    default:
+  }
+  if (typeof event === 'string') return { kind: 'unknown' };
   throw new ProtocolError('PROTOCOL_ERROR', 'The daemon sent a frame that is neither a reply nor an event.');
 }
 
@@ -95,6 +112,34 @@ function decodeProgress(object: JsonObject, id: RequestId | undefined): Progress
     pages_done: integer(object, 'pages_done'),
     pages_total: integer(object, 'pages_total'),
   };
+}
+
+function decodeChange(object: JsonObject): ChangeEvent {
+  return {
+    event: 'change',
+    ...source(object),
+    ...position(object),
+    ...optional(object, 'tables', (value, where) =>
+      asArray(value, where).map((name) => asString(name, where)),
+    ),
+    ...optional(object, 'foreign', asTrue),
+  };
+}
+
+function decodeWalEvent(object: JsonObject): WalEvent {
+  const common = {
+    event: 'wal' as const,
+    ...source(object),
+    limit: integer(object, 'limit'),
+    wal_bytes: integer(object, 'wal_bytes'),
+  };
+  return flag(object, 'blocked')
+    ? { ...common, blocked: true, holders: asArray(field(object, 'holders'), 'holders').map(asHolder) }
+    : { ...common, blocked: false, lasted_ms: integer(object, 'lasted_ms') };
+}
+
+function source(object: JsonObject): { subscription: number; db: string } {
+  return { subscription: integer(object, 'subscription'), db: text(object, 'db') };
 }
 
 function decodeError(object: JsonObject): SkylineError {
@@ -233,6 +278,7 @@ const decoders: ReplyDecoders = {
       data_dir: text(object, 'data_dir'),
       state_dir: text(object, 'state_dir'),
       connections: integer(object, 'connections'),
+      ...optional(object, 'subscriptions', asInteger),
       workers: integer(object, 'workers'),
       spare_workers: integer(object, 'spare_workers'),
       requests: integer(object, 'requests'),
@@ -246,6 +292,13 @@ const decoders: ReplyDecoders = {
     content_type: text(object, 'content_type'),
     text: text(object, 'text'),
   }),
+  Subscribe: (object): SubscribeReply => ({
+    ...ok(object),
+    ...position(object),
+    subscription: integer(object, 'subscription'),
+    db_path: text(object, 'db_path'),
+  }),
+  Unsubscribe: (object): UnsubscribeReply => ok(object),
   Shutdown: (object): ShutdownReply => ok(object),
   CreateDatabase: (object) => ({ ...ok(object), ...catalogReplyDecoders.CreateDatabase(object) }),
   AlterDatabase: (object) => ({ ...ok(object), ...catalogReplyDecoders.AlterDatabase(object) }),

@@ -23,6 +23,7 @@ import {
   type RequestId,
   type RequestType,
   type RoutedRequest,
+  type Since,
   type Statement,
   type WireParams,
 } from './messages.js';
@@ -33,6 +34,9 @@ const MAX_ID_LENGTH = 256;
 const MAX_TX_LENGTH = 64;
 /** Longest `session`, in UTF-16 units: it is the key of a row in the database. */
 const MAX_SESSION_LENGTH = 128;
+/** Most `tables` of a subscription, and the longest name, in UTF-16 units: they are kept, and compared with each change. */
+const MAX_TABLES = 256;
+const MAX_TABLE_NAME = 1024;
 
 /**
  * The request's id, or undefined when it has none.
@@ -103,6 +107,12 @@ const decoders: Decoders = {
   Status: (object) => ({ ...decodeDb(object), ...optional(object, 'detail', asBoolean) }),
   Metrics: () => ({}),
   ...catalogDecoders,
+  Subscribe: (object) => ({
+    ...decodeDb(object),
+    ...optional(object, 'since', asSince),
+    ...optional(object, 'tables', asTables),
+  }),
+  Unsubscribe: (object) => ({ subscription: asInteger(field(object, 'subscription'), 'subscription', 1) }),
 };
 
 /**
@@ -150,6 +160,25 @@ export function decodeTx(object: JsonObject): string {
   const tx = field(object, 'tx');
   if (typeof tx === 'string' && tx.length > 0 && tx.length <= MAX_TX_LENGTH) return tx;
   throw unexpected('tx', 'the "tx" of a BeginTx reply', tx);
+}
+
+function asSince(value: unknown, where: string): Since {
+  const object = asObject(value, where);
+  return {
+    epoch: asInteger(field(object, 'epoch'), `${where}.epoch`),
+    rev: asInteger(field(object, 'rev'), `${where}.rev`),
+  };
+}
+
+function asTables(value: unknown, where: string): string[] {
+  const names = asArray(value, where);
+  if (names.length === 0 || names.length > MAX_TABLES)
+    throw unexpected(where, `an array of 1 to ${MAX_TABLES} names of tables`, value);
+  return names.map((name, at) => {
+    if (typeof name !== 'string' || name === '' || name.length > MAX_TABLE_NAME)
+      throw unexpected(`${where}[${at}]`, `a string of 1 to ${MAX_TABLE_NAME} characters`, name);
+    return name;
+  });
 }
 
 function decodeHello(object: JsonObject): Omit<HelloRequest, 'id' | 'type'> {

@@ -2,7 +2,8 @@
  * The whole protocol, as types. Version 1.
  *
  * Who speaks: a client opens the endpoint and sends requests; the daemon answers each with exactly one reply.
- * Some requests are followed by event frames before their reply (`Backup`, `ReplaceDatabase`: progress).
+ * Some requests are followed by event frames before their reply (`Backup`, `ReplaceDatabase`: progress), `Subscribe` by
+ * event frames behind it.
  * Both directions carry frames: a u32 little-endian byte length, then that many bytes of UTF-8 JSON (frame.ts).
  *
  * Who owes what: the daemon owes one reply per request. A reply carries its request's `id`; replies to requests
@@ -191,6 +192,23 @@ export interface StatusRequest extends DatabaseRequest {
 export interface MetricsRequest extends RequestBase {
   readonly type: 'Metrics';
 }
+/** Where a database stood: what the events behind it are asked for with. */
+export interface Since {
+  readonly epoch: number;
+  readonly rev: number;
+}
+/** Asks for an event frame after each commit. */
+export interface SubscribeRequest extends DatabaseRequest {
+  readonly type: 'Subscribe';
+  /** What came after this is told first. Default: where the database stands now. */
+  readonly since?: Since;
+  /** Only changes of these tables, in any letter case. Default: all. */
+  readonly tables?: readonly string[];
+}
+export interface UnsubscribeRequest extends RequestBase {
+  readonly type: 'Unsubscribe';
+  readonly subscription: number;
+}
 export interface ShutdownRequest extends RequestBase {
   readonly type: 'Shutdown';
   /** Hand-off: refused unless the daemon's version is older than this one. */
@@ -284,6 +302,8 @@ export type Request =
   | AttachRequest
   | StatusRequest
   | MetricsRequest
+  | SubscribeRequest
+  | UnsubscribeRequest
   | ShutdownRequest
   | CatalogRequest;
 
@@ -318,6 +338,10 @@ export interface Limits {
   readonly max_sessions: number;
   /** Connections at the daemon's endpoint, and at each worker's own. */
   readonly max_connections: number;
+  /** Subscriptions that one connection may have. */
+  readonly max_subscriptions: number;
+  /** Subscriptions that all connections to the daemon may have together. */
+  readonly max_daemon_subscriptions: number;
 }
 export interface HelloReply extends ReplyBase {
   readonly protocol: number;
@@ -526,6 +550,8 @@ export interface StatusReply extends ReplyBase {
   readonly data_dir: string;
   readonly state_dir: string;
   readonly connections: number;
+  /** Left out by a daemon from before there were any. */
+  readonly subscriptions?: number;
   readonly workers: number;
   /** Processes that serve nothing yet. */
   readonly spare_workers: number;
@@ -540,6 +566,16 @@ export interface MetricsReply extends ReplyBase {
   readonly content_type: string;
   readonly text: string;
 }
+/** The subscription's events come behind it. */
+export interface SubscribeReply extends ReplyBase {
+  /** Its number on this connection. */
+  readonly subscription: number;
+  readonly db_path: string;
+  /** Where the database stands: without `since`, every change after this is told. */
+  readonly rev: number;
+  readonly epoch: number;
+}
+export interface UnsubscribeReply extends ReplyBase {}
 export interface ShutdownReply extends ReplyBase {}
 
 /** A database of the catalog. */
@@ -628,6 +664,8 @@ export interface ReplyOf {
   Attach: AttachReply;
   Status: StatusReply;
   Metrics: MetricsReply;
+  Subscribe: SubscribeReply;
+  Unsubscribe: UnsubscribeReply;
   Shutdown: ShutdownReply;
   CreateDatabase: CreateDatabaseReply;
   AlterDatabase: AlterDatabaseReply;
@@ -655,6 +693,44 @@ export interface AdoptProgressEvent {
   readonly files_done: number;
   readonly files_total: number;
 }
+/** What every event of a subscription has. */
+interface SubscriptionEvent {
+  readonly subscription: number;
+  /** The database's file, as `db_path` elsewhere. */
+  readonly db: string;
+}
+/** Something was committed, and can be read. */
+export interface ChangeEvent extends SubscriptionEvent {
+  readonly event: 'change';
+  readonly epoch: number;
+  readonly rev: number;
+  /** The tables that were written to; none is possible. Left out where they are not known: any may have changed. */
+  readonly tables?: readonly string[];
+  /** Another program has written past the daemon; `rev` is what it was before. */
+  readonly foreign?: true;
+}
+/** What came before is not known any more, or never was one history with this: read afresh. */
+export interface ResetEvent extends SubscriptionEvent {
+  readonly event: 'reset';
+  readonly epoch: number;
+  readonly rev: number;
+}
+/** Others keep the WAL beyond its limit, or do so no more. */
+export type WalEvent = SubscriptionEvent & { readonly event: 'wal'; readonly limit: number } & (
+    | {
+        readonly blocked: true;
+        readonly wal_bytes: number;
+        /** Empty where the system does not tell. */
+        readonly holders: readonly LockHolder[];
+      }
+    | {
+        readonly blocked: false;
+        /** At its longest. */
+        readonly wal_bytes: number;
+        /** For how long it was so. */
+        readonly lasted_ms: number;
+      }
+  );
 
 /**
  * A worker's last frame to a client that is attached to it: what has no answer by now was not executed, and belongs to the

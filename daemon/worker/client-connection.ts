@@ -13,10 +13,14 @@ export interface Slot {
   /** What is to be written for it, while an earlier one without an id has no answer yet. */
   held: { payload: string | Buffer; onFlushed: (() => void) | undefined }[] | null;
   done: boolean;
+  /** What may follow when the answer is written, in its order. */
+  after: (() => void) | null;
 }
 
 /** Bytes that may wait to be written to a client before nothing more is read from it. */
 const OUTPUT_MARK = 1024 * 1024;
+/** Bytes up to which events are added to them: less, so that a client that reads too few of them is still listened to. */
+const EVENT_MARK = 256 * 1024;
 /** How long a client may take to end its side after ours, in milliseconds. */
 const LINGER_MS = 2_000;
 
@@ -48,6 +52,7 @@ export class ClientConnection {
   /** Requests without an id that have no complete answer yet, oldest first. */
   readonly #ordered: Slot[] = [];
   readonly #wake = () => this.#pump();
+  readonly #waitForRoom: (() => void)[] = [];
   #inFlight = 0;
   #inFlightBytes = 0;
   #paused = false;
@@ -88,7 +93,10 @@ export class ClientConnection {
       this.#emptied = false;
       this.#pump();
     });
-    this.#socket.on('drain', () => this.#pump());
+    this.#socket.on('drain', () => {
+      this.#pump();
+      if (this.hasRoom) for (const callback of this.#waitForRoom.splice(0)) callback();
+    });
     this.#socket.on('end', () => {
       // May come while there is no room for what came before it.
       this.#ended = true;
@@ -104,7 +112,7 @@ export class ClientConnection {
 
   /** Opens the place of an answer. */
   accept(id: RequestId | undefined, bytes: number): Slot {
-    const slot: Slot = { id, bytes, held: null, done: false };
+    const slot: Slot = { id, bytes, held: null, done: false, after: null };
     this.#inFlight += 1;
     this.#inFlightBytes += bytes;
     this.#budget.take(bytes);
@@ -127,8 +135,25 @@ export class ClientConnection {
     this.#finish(slot);
   }
 
-  answerJson(slot: Slot, reply: object): void {
+  /** @param after called when the answer is written, behind those that come before it */
+  answerJson(slot: Slot, reply: object, after: (() => void) | null = null): void {
+    slot.after = after;
     this.answer(slot, JSON.stringify(reply));
+  }
+
+  /** Sends an event that belongs to no request. */
+  send(event: string): void {
+    this.#write(event, undefined);
+  }
+
+  /** Whether the client takes its events: more of them would only pile up here. */
+  get hasRoom(): boolean {
+    return this.#output.length <= EVENT_MARK;
+  }
+
+  /** Calls back once, when there is room for events again. Never, if the connection ends before. */
+  whenRoom(callback: () => void): void {
+    this.#waitForRoom.push(callback);
   }
 
   /** A fatal ProtocolError is no answer to this request: it ends the connection when the others are answered. */
@@ -169,6 +194,7 @@ export class ClientConnection {
     this.#inFlightBytes -= slot.bytes;
     this.#budget.give(slot.bytes);
     if (slot.id === undefined) this.#release();
+    else slot.after?.();
     // Whether there is room again is looked at only where something waits for it.
     if (!this.#emptied || this.#paused) this.#pump();
     this.#endWhenDone();
@@ -204,6 +230,7 @@ export class ClientConnection {
       for (const { payload, onFlushed } of held ?? []) this.#write(payload, onFlushed);
       if (!first.done) return;
       this.#ordered.shift();
+      first.after?.();
     }
   }
 
@@ -227,7 +254,7 @@ export class ClientConnection {
     if (this.#pumping || this.#fatal !== null || this.#closed) return;
     this.#pumping = true;
     try {
-      while (this.#hasRoom() && !this.#finishing && this.#fatal === null) {
+      while (this.#hasIntakeRoom() && !this.#finishing && this.#fatal === null) {
         const payload = this.#decoder.next();
         this.#emptied = payload === null;
         if (payload === null) break;
@@ -242,7 +269,7 @@ export class ClientConnection {
     this.#flow();
   }
 
-  #hasRoom(): boolean {
+  #hasIntakeRoom(): boolean {
     if (this.#inFlight > 0 && this.#budget.isFull) {
       this.#budget.wait(this.#wake);
       return false;
@@ -256,7 +283,7 @@ export class ClientConnection {
 
   #flow(): void {
     if (this.#fatal !== null || this.#closed) return;
-    const pause = !this.#hasRoom();
+    const pause = !this.#hasIntakeRoom();
     if (pause === this.#paused) return;
     this.#paused = pause;
     if (pause) this.#socket.pause();

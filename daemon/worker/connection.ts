@@ -4,6 +4,7 @@ import type { Limits } from '../../protocol/messages.js';
 import { cellToJson, integerToJson, type SqlBind } from '../../protocol/values.js';
 import type { StatementFacts } from './guard.js';
 import { insertTarget } from './insert-target.js';
+import type { Tables, WrittenTables } from './written-tables.js';
 
 /** Statements kept prepared. Long ones are not kept: they are hardly ever the same twice. */
 const MAX_CACHED = 256;
@@ -44,6 +45,9 @@ export class Connection {
   readonly #release: Database.Statement;
   readonly #rollbackTo: Database.Statement;
   readonly #schemaVersion: Database.Statement;
+  readonly #dataVersion: Database.Statement;
+  /** Hears of every statement, while somebody wants to know what is written to. */
+  written: WrittenTables | null = null;
   #durability: 'normal' | 'full';
   #foreignKeys = true;
 
@@ -57,6 +61,7 @@ export class Connection {
     this.#release = db.prepare('RELEASE batch');
     this.#rollbackTo = db.prepare('ROLLBACK TO batch');
     this.#schemaVersion = db.prepare('PRAGMA schema_version').pluck();
+    this.#dataVersion = db.prepare('PRAGMA data_version').pluck();
   }
 
   /**
@@ -166,6 +171,25 @@ export class Connection {
   }
 
   /**
+   * A batch begins, in a transaction that is open: {@link takeWritten} is to tell what it has written to.
+   * @param statements all SQL of it; null if more may come
+   */
+  beginBatch(statements: readonly { readonly sql: string }[] | null): void {
+    // Without foreign keys the same statement writes to less.
+    this.written?.begin(`${this.schemaVersion} ${this.#foreignKeys}`, statements);
+  }
+
+  /** Before the position is written: see {@link WrittenTables}. null where nobody wants to know, too. */
+  takeWritten(): Tables {
+    return this.written?.take() ?? null;
+  }
+
+  /** Another one than before: another connection has committed something since (https://sqlite.org/pragma.html#pragma_data_version). */
+  get dataVersion(): number {
+    return this.#dataVersion.get() as number;
+  }
+
+  /**
    * Runs one statement to its end.
    * @param bindings for Statement.run, from parameters.ts
    * @param keepRows false steps through the rows and keeps none, so that none can be too many
@@ -181,6 +205,7 @@ export class Connection {
     const { stmt, setsRowid, upserts } = this.#prepare(sql, facts);
     const outcome: StatementOutcome = { rowsAffected: 0, lastInsertRowid: null, columns: null, rows: [] };
     const before = upserts ? this.#changes.get()?.rowid : undefined;
+    this.written?.note(sql, facts, bindings);
     if (stmt.reader) {
       for (const row of stmt.iterate(...bindings) as IterableIterator<SqlBind[]>) {
         if (!keepRows) continue;
@@ -205,6 +230,7 @@ export class Connection {
     if (outcome.rowsAffected === 0 || !setsRowid || outcome.lastInsertRowid === before)
       outcome.lastInsertRowid = null;
     if (facts.changesSchema) this.#statements.clear();
+    this.written?.noted(facts);
     return outcome;
   }
 

@@ -13,6 +13,7 @@ import { PositionWriter, readPosition } from './position-table.js';
 import { SessionTable } from './session-table.js';
 import { Sessions } from './sessions.js';
 import { fromSqlite } from './sqlite-errors.js';
+import { WrittenTables } from './written-tables.js';
 
 export type Durability = 'normal' | 'full';
 
@@ -46,6 +47,9 @@ export class DatabaseFile {
   #wal = false;
   #looked = { version: -1, groupable: false, observed: false };
   #careful = 0;
+  /** As last seen; null while nobody wants to know whether others write. */
+  #dataVersion: number | null = null;
+  #othersWrote = false;
 
   private constructor(
     path: string,
@@ -106,6 +110,7 @@ export class DatabaseFile {
     if (this.#wal) return;
     let mode: unknown;
     try {
+      this.#lookForOthers();
       mode = this.connection.handle.pragma('journal_mode = WAL', { simple: true });
     } catch (error) {
       throw fromSqlite(error, this.path);
@@ -117,11 +122,38 @@ export class DatabaseFile {
       );
     }
     this.#wal = true;
+    // The other mode looks like another's write.
+    if (this.#dataVersion !== null) this.#dataVersion = this.connection.dataVersion;
   }
 
   /** Something was written through it: it can be. */
   get written(): boolean {
     return this.#wal;
+  }
+
+  /** Whether somebody wants to know which tables are written to, and that other programs write. */
+  watch(on: boolean): void {
+    this.connection.written = on ? new WrittenTables(this.connection.handle) : null;
+    this.#dataVersion = on ? this.connection.dataVersion : null;
+    this.#othersWrote = false;
+  }
+
+  /**
+   * Whether another program has written since the last time, as far as the transactions since then have seen.
+   * @param look look now, outside of a transaction
+   */
+  othersWrote(look: boolean): boolean {
+    if (look) this.#lookForOthers();
+    const wrote = this.#othersWrote;
+    this.#othersWrote = false;
+    return wrote;
+  }
+
+  #lookForOthers(): void {
+    if (this.#dataVersion === null) return;
+    const version = this.connection.dataVersion;
+    if (version !== this.#dataVersion) this.#othersWrote = true;
+    this.#dataVersion = version;
   }
 
   /** Runs the work in a transaction that only reads. */
@@ -140,6 +172,7 @@ export class DatabaseFile {
   /** Begins a transaction that writes and stays open until {@link commit} or {@link rollback}. */
   begin(durability: Durability, foreignKeys: boolean): void {
     this.connection.begin(true, durability, foreignKeys);
+    this.#lookForOthers();
   }
 
   /** As {@link write}, for the transaction that is open; it ends in any case. */
@@ -295,6 +328,8 @@ export class DatabaseFile {
     const begun = performance.now();
     try {
       if (durability !== null) this.connection.begin(writes, durability);
+      // From here on nobody else can write before the commit: what others wrote came before it.
+      this.#lookForOthers();
       work();
       committing = true;
       const executed = performance.now();

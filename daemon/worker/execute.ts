@@ -10,6 +10,7 @@ import { notBegun } from './patience.js';
 import { okReply } from './reply.js';
 import { isRecorded } from './sessions.js';
 import { fromSqlite } from './sqlite-errors.js';
+import type { Tables } from './written-tables.js';
 
 /** What holds for all batches of a database. */
 export interface Terms {
@@ -19,24 +20,25 @@ export interface Terms {
   readonly durability: Durability;
 }
 
-/** What a batch has come to: its reply as JSON text or its error, and the database's rev right after it. */
-export type Outcome = { readonly rev: number } & (
+/**
+ * What a batch has come to: its reply as JSON text or its error, the database's rev right after it, and the tables that it
+ * has written to, if it has counted as a rev.
+ */
+export type Outcome = { readonly rev: number; readonly tables?: Tables } & (
   | { readonly reply: string }
   | { readonly error: SkylineError }
 );
 
+type OnCommit = (position: Position, tables: readonly Tables[]) => void;
+
 /**
  * Executes a batch in transactions of its own.
- * @param onCommit told after each commit where the database stands: with `tx: "none"` there may be several before an error
+ * @param onCommit told after each commit where the database stands, and what was written to with each new rev: with
+ *   `tx: "none"` there may be several before an error
  * @returns the reply as JSON text
  * @throws SkylineError with the outcome
  */
-export function execute(
-  file: DatabaseFile,
-  batch: CheckedBatch,
-  terms: Terms,
-  onCommit: (position: Position) => void,
-): string {
+export function execute(file: DatabaseFile, batch: CheckedBatch, terms: Terms, onCommit: OnCommit): string {
   const { position, limits } = terms;
   checkExpectations(batch.request, position);
   if (batch.mayWrite) file.makeWritable();
@@ -44,13 +46,14 @@ export function execute(
   if (batch.request.tx === 'none') return executeEach(file, batch, terms, onCommit);
   if (batch.mayWrite) {
     let reply = '';
+    let tables: Tables = null;
     const work = () => {
       const done = apply(file, batch, position, limits);
       file.sessions.record(batch, done);
-      reply = done.reply;
+      ({ reply, tables } = done);
       return done.position;
     };
-    onCommit(file.write(durability, work));
+    onCommit(file.write(durability, work), [tables]);
     return reply;
   }
   const results = newResults(batch.request, limits);
@@ -111,8 +114,9 @@ export function executeGroup(
           if (onBegin(index) !== undefined) throw unheard();
           const done = apply(file, batch, before, limits);
           file.sessions.record(batch, done);
-          outcomes.push({ reply: done.reply, rev: done.position.rev });
-          return done.position;
+          const { reply, position, tables } = done;
+          outcomes.push(batch.mayWrite ? { reply, rev: position.rev, tables } : { reply, rev: position.rev });
+          return position;
         });
       } catch (error) {
         if (!(error instanceof SkylineError)) throw error;
@@ -150,17 +154,20 @@ export interface ReplyText {
 
 interface Applied extends ReplyText {
   readonly position: Position;
+  readonly tables: Tables;
 }
 
 /** Runs a batch's statements inside whatever transaction or savepoint is open. */
 function apply(file: DatabaseFile, batch: CheckedBatch, before: Position, limits: Limits): Applied {
   checkExpectations(batch.request, before);
   const results = newResults(batch.request, limits);
+  file.connection.beginBatch(batch.request.stmts);
   runAll(file.connection, batch, results, file.path);
+  const tables = file.connection.takeWritten();
   const position = batch.mayWrite ? following(before) : before;
   // Before the commit: a reply that is too large must not belong to a batch that was applied.
   const { reply, body } = replyTo(batch.request, position, results, limits);
-  return { position, reply, body };
+  return { position, tables, reply, body };
 }
 
 /** Where a database stands after one more batch. It gets its id with the first one, which can tell it then. */
@@ -176,22 +183,18 @@ function durabilityOf(batch: CheckedBatch, terms: Terms): Durability {
  * `tx: "none"`: each statement is a transaction, and a rev, of its own; the first error ends it. How far it has come is
  * recorded with each: sent again after it was cut off, it is answered with that.
  */
-function executeEach(
-  file: DatabaseFile,
-  batch: CheckedBatch,
-  terms: Terms,
-  onCommit: (position: Position) => void,
-): string {
+function executeEach(file: DatabaseFile, batch: CheckedBatch, terms: Terms, onCommit: OnCommit): string {
   const { limits } = terms;
   const durability = durabilityOf(batch, terms);
   const results = newResults(batch.request, limits);
   let position = terms.position;
   let written = 0;
+  let tables: Tables = null;
   const next = () => following(position);
   const commit = (done: Position) => {
     position = done;
     written += 1;
-    onCommit(done);
+    onCommit(done, [tables]);
   };
   const last = batch.statements.length - 1;
   /** What is recorded with the statement that was just done. */
@@ -202,7 +205,11 @@ function executeEach(
     return after;
   };
   for (const [index, { facts }] of batch.statements.entries()) {
-    const statement = () => runStatement(file.connection, batch, index, results, file.path);
+    const statement = () => {
+      file.connection.beginBatch(batch.request.stmts);
+      runStatement(file.connection, batch, index, results, file.path);
+      tables = file.connection.takeWritten();
+    };
     try {
       if (facts.isVacuum) {
         // VACUUM cannot run inside a transaction: its rev follows in one of its own.
@@ -223,7 +230,10 @@ function executeEach(
   const whole = replyTo(batch.request, position, results, limits);
   // The statements that only read come after the last commit: their rows are not recorded yet.
   if (batch.turn !== null && batch.statements[last]?.facts.mayWrite === false)
-    onCommit(file.write(durability, () => record(last, position)));
+    onCommit(
+      file.write(durability, () => record(last, position)),
+      [],
+    );
   return whole.reply;
 }
 

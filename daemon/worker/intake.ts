@@ -201,7 +201,7 @@ export function notYours(): SkylineError {
 }
 
 function goesBeside(job: Job): boolean {
-  if (job.kind === 'order') return job.order.op === 'position' || job.order.op === 'listen';
+  if (job.kind === 'order') return ['position', 'listen', 'watch'].includes(job.order.op);
   return job.kind === 'transaction' && job.frame.object.type === 'BeginTx' && job.frame.object.read === true;
 }
 

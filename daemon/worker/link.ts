@@ -159,6 +159,8 @@ export interface WorkerOptions {
   readonly mustExist?: boolean;
   /** The only lane whose batches may write: the catalog is the router's. */
   readonly onlyWriter?: number;
+  /** Whether it is to tell of each commit from the start. */
+  readonly watched: boolean;
   /** The last position that the router knows; null if it never saw the database. */
   readonly known: Position | null;
 }
@@ -170,6 +172,8 @@ export type Order =
   /** Where the database stands now. */
   | { readonly op: 'position' }
   | { readonly op: 'stats' }
+  /** Tell of each commit from now on, or no more; where the database stands. */
+  | { readonly op: 'watch'; readonly on: boolean }
   | { readonly op: 'checkpoint'; readonly mode: CheckpointMode }
   /** Make the file, with this identity. Done already: nothing. */
   | { readonly op: 'create'; readonly id: string; readonly epoch: number }
@@ -213,6 +217,7 @@ export type Notice =
   | { readonly event: 'transactions'; readonly open: number }
   /** Nothing to do for the idle time: it leaves when the router says `close`. */
   | { readonly event: 'idle' }
+  | CommitNotice
   | WalNotice
   | {
       readonly event: 'log';
@@ -220,6 +225,18 @@ export type Notice =
       readonly message: string;
       readonly [detail: string]: unknown;
     };
+
+/** What one transaction has committed, before its answers. Only while somebody watches. */
+export interface CommitNotice {
+  readonly event: 'committed';
+  readonly epoch: number;
+  /** The first of its revs. */
+  readonly first: number;
+  /** Another program has written something before. */
+  readonly foreign: boolean;
+  /** What was written to, for each rev in turn; null where that cannot be told. */
+  readonly tables: readonly (readonly string[] | null)[];
+}
 
 /** Others keep the WAL beyond its limit, or do so no more. */
 export type WalNotice =

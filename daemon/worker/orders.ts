@@ -14,6 +14,8 @@ export interface Desk {
   readonly database: ServedDatabase;
   readonly copies: Copies;
   readonly clients: AttachedClients;
+  /** Begins or ends telling of what is committed. */
+  watch(on: boolean): void;
   stats(): WorkerStats;
 }
 
@@ -34,6 +36,10 @@ export async function obey(order: Order, job: OrderJob, desk: Desk): Promise<Jso
       return { ...database.position };
     case 'create':
       return { ...(await database.create({ id: order.id, epoch: order.epoch, rev: 0 })) };
+    case 'watch':
+      if (order.on) await database.open();
+      desk.watch(order.on);
+      return { ...database.position };
     case 'listen': {
       const endpoint = await desk.clients.listen();
       await database.open();

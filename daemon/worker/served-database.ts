@@ -19,6 +19,7 @@ import { isRecorded } from './sessions.js';
 import { Snapshot } from './snapshot.js';
 import { fromSqlite, isSqliteError } from './sqlite-errors.js';
 import { WriteTransaction } from './write-transaction.js';
+import type { Tables } from './written-tables.js';
 
 /** Milliseconds between two looks at whether the readers have left. */
 const READERS_POLL_MS = 20;
@@ -42,6 +43,7 @@ export class ServedDatabase {
   #file: DatabaseFile | null = null;
   #position: Position;
   #commits = 0;
+  #watched: boolean;
 
   /** @param notice told whenever identity or epoch have changed, and what else the router should hear */
   constructor(options: WorkerOptions, notice: (notice: Notice) => void) {
@@ -49,6 +51,7 @@ export class ServedDatabase {
     this.#notice = notice;
     this.#checkpointer = new Checkpointer({ ...options, notice });
     this.#position = missingFile(options.known);
+    this.#watched = options.watched;
   }
 
   get path(): string {
@@ -125,6 +128,24 @@ export class ServedDatabase {
     return this.#position;
   }
 
+  /** Whether to tell of each commit, and of what other programs write. */
+  watch(on: boolean): void {
+    if (on === this.#watched) return;
+    this.#watched = on;
+    this.#file?.watch(on);
+  }
+
+  /** In a moment without work: whether other programs have written. */
+  lookForOthers(): void {
+    if (!this.#watched || this.#file === null) return;
+    try {
+      if (this.#file.othersWrote(true)) this.#tellChanges([], true);
+    } catch (error) {
+      // Somebody holds a lock, or the file is being exchanged: the next look tells.
+      if (!isSqliteError(error)) throw error;
+    }
+  }
+
   /** Writes the position into the file without a batch. */
   async savePosition(): Promise<void> {
     const file = await this.file();
@@ -147,7 +168,7 @@ export class ServedDatabase {
     try {
       if (!file.groupable) return null;
       const { position, outcomes } = executeGroup(file, work, this.#terms(), onBegin);
-      this.#committed(position);
+      this.#committed(position, this.#watched ? outcomes.flatMap(revOf) : []);
       return outcomes;
     } catch (error) {
       // The commit may have reached the disk: done again, each batch could count twice.
@@ -233,7 +254,7 @@ export class ServedDatabase {
       throw error;
     }
     return new WriteTransaction(file, this.#terms(), {
-      committed: (position) => this.#committed(position),
+      committed: (position, tables) => this.#committed(position, [tables]),
       rolledBack: discard,
     });
   }
@@ -328,7 +349,7 @@ export class ServedDatabase {
       if (settled !== null) return settled;
       checkDeadline(deadline);
       if (batch.turn?.onlyReplay === true) return this.#giveUp(file, batch, batch.turn);
-      return { reply: execute(file, batch, this.#terms(), (position) => this.#committed(position)) };
+      return { reply: execute(file, batch, this.#terms(), (...done) => this.#committed(...done)) };
     };
     return await untilFree(this.path, this.#patience(deadline), attempt);
   }
@@ -360,12 +381,22 @@ export class ServedDatabase {
     this.#moveTo(file.write(this.#options.durability, work));
   }
 
-  /** The one place between a commit and its answers. */
-  #committed(position: Position): void {
+  /**
+   * The one place between a commit and its answers.
+   * @param tables what was written to, for each new rev
+   */
+  #committed(position: Position, tables: readonly Tables[]): void {
     const { rev } = this.#position;
     if (position !== this.#position) this.#commits += 1;
     // The rev is not told before the answers tell it: the router takes it for what has been answered.
     this.#moveTo(position, rev);
+    if (this.#watched) this.#tellChanges(tables, this.#file?.othersWrote(false) ?? false);
+  }
+
+  #tellChanges(tables: readonly Tables[], foreign: boolean): void {
+    if (tables.length === 0 && !foreign) return;
+    const { epoch, rev } = this.#position;
+    this.#notice({ event: 'committed', epoch, first: rev - tables.length + 1, foreign, tables });
   }
 
   #terms(): Terms {
@@ -377,9 +408,11 @@ export class ServedDatabase {
     return { busyTimeoutMs: this.#options.busyTimeoutMs, deadline };
   }
 
-  #openFile(create: boolean, patience: Patience, owner?: KernelLock): Promise<DatabaseFile> {
+  async #openFile(create: boolean, patience: Patience, owner?: KernelLock): Promise<DatabaseFile> {
     const companions = { checkpointer: this.#checkpointer, times: this.#times };
-    return DatabaseFile.open(this.#options, create, patience, companions, owner);
+    const file = await DatabaseFile.open(this.#options, create, patience, companions, owner);
+    if (this.#watched) file.watch(true);
+    return file;
   }
 
   #readersInTheWay(timeoutMs: number): SkylineError {
@@ -406,6 +439,10 @@ function letOthersWrite(file: DatabaseFile): void {
   } catch (error) {
     if (!(error instanceof SkylineError) || error.code !== 'DATABASE_READONLY') throw error;
   }
+}
+
+function revOf({ tables }: Outcome): Tables[] {
+  return tables === undefined ? [] : [tables];
 }
 
 /** @throws SkylineError `TIMEOUT` */

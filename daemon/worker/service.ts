@@ -36,6 +36,8 @@ import { Rest } from './rest.js';
 import { ServedDatabase } from './served-database.js';
 import { type StepJob, TransactionDesk } from './transaction-desk.js';
 
+/** Milliseconds between two looks at whether other programs have written, while somebody watches. */
+const LOOK_MS = 200;
 /** Most bytes that a UTF-16 unit takes as UTF-8. */
 const UTF8_BYTES = 3;
 /** Milliseconds between two looks at whether the time of what waits for a client's transaction is over. */
@@ -74,6 +76,7 @@ export class DatabaseService {
   #usedAt = Number.NEGATIVE_INFINITY;
   /** The file is closed for good, and this service with it. */
   #closed = false;
+  #lookTimer: NodeJS.Timeout | undefined;
 
   constructor(options: WorkerOptions, outlet: Outlet) {
     this.#options = options;
@@ -102,6 +105,7 @@ export class DatabaseService {
       begun: (read) => this.#begun(read),
       ended: (lane, read) => this.#ended(lane, read),
     });
+    if (options.watched) this.#watch(true);
     this.#rest = new Rest(options.idleTimeoutMs, {
       settle: () => {
         if (!this.#running && this.#desk.size === 0) this.#quiet(true);
@@ -142,6 +146,7 @@ export class DatabaseService {
 
   /** The router has gone: leave the file as it is and go. Nothing runs now, since all work is synchronous. */
   abandon(): void {
+    clearInterval(this.#lookTimer);
     this.#clients.detach();
     this.#desk.endAll();
     this.#database.close();
@@ -199,6 +204,10 @@ export class DatabaseService {
     if (job.kind !== 'order') return;
     if (job.order.op === 'stats') {
       job.settle({ ok: { ...this.#stats() } }, 0);
+      return;
+    }
+    if (job.order.op === 'watch') {
+      void this.#answerOrder(job);
       return;
     }
     // From here on only the router decides whether the database is open: attached clients have to ask it.
@@ -449,6 +458,7 @@ export class DatabaseService {
   #end(): void {
     this.#closed = true;
     this.#rest.end();
+    clearInterval(this.#lookTimer);
     this.#outlet.closed(this.#clients.gone());
   }
 
@@ -458,8 +468,19 @@ export class DatabaseService {
       database: this.#database,
       copies: this.#copies,
       clients: this.#clients,
+      watch: (on) => this.#watch(on),
       stats: () => this.#stats(),
     });
+  }
+
+  /** Tells of commits, and looks now and then whether other programs have written. */
+  #watch(on: boolean): void {
+    this.#database.watch(on);
+    clearInterval(this.#lookTimer);
+    if (!on || this.#closed) return;
+    this.#lookTimer = setInterval(() => {
+      if (!this.#running) this.#database.lookForOthers();
+    }, LOOK_MS).unref();
   }
 
   #failure(error: unknown, id: RequestId | undefined) {

@@ -8,11 +8,12 @@ import { okReply } from './reply.js';
 import type { Settled } from './session-answers.js';
 import { fromSqlite } from './sqlite-errors.js';
 import type { Held } from './transactions.js';
+import type { Tables } from './written-tables.js';
 
 /** What a transaction tells its database. */
 export interface WriteHooks {
-  /** It is committed: the database stands here now. */
-  committed(position: Position): void;
+  /** It is committed: the database stands here now, and this was written to. */
+  committed(position: Position, tables: Tables): void;
   /** It has ended, and nothing of it was applied. */
   rolledBack(): void;
 }
@@ -34,6 +35,7 @@ export class WriteTransaction implements Held {
     this.#file = file;
     this.#terms = terms;
     this.#hooks = hooks;
+    file.connection.beginBatch(null);
   }
 
   /** Where the database stood when it began. */
@@ -79,14 +81,16 @@ export class WriteTransaction implements Held {
       this.rollback();
       return settled ?? { reply: okReply(id, this.#body(this.position)) };
     }
+    let tables: Tables = null;
     try {
       const committed = this.#file.commit(() => {
+        tables = this.#file.connection.takeWritten();
         const { position } = this;
         const next = { ...position, rev: position.rev + 1 };
         if (batch !== null) this.#file.sessions.record(batch, { body: this.#body(next) });
         return next;
       });
-      this.#hooks.committed(committed);
+      this.#hooks.committed(committed, tables);
       return { reply: okReply(id, this.#body(committed)) };
     } catch (error) {
       this.#hooks.rolledBack();

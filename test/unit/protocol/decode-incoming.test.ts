@@ -20,7 +20,26 @@ describe('decodeIncoming', () => {
     expect(decodeIncoming(arrived(failure))).toMatchObject({ kind: 'error', id: 3 });
     const event = { event: 'progress', id: 1, pages_done: 2, pages_total: 5 };
     expect(decodeIncoming(arrived(event))).toEqual({ kind: 'progress', id: 1, event });
-    expect(decodeIncoming({ event: 'change', subscription: 1 })).toEqual({ kind: 'unknown' });
+    expect(decodeIncoming({ event: 'later', subscription: 1 })).toEqual({ kind: 'unknown' });
+  });
+
+  const place = { subscription: 3, db: '/d/x.db', epoch: 1 };
+  const wal = { event: 'wal', subscription: 3, db: '/d/x.db', limit: 5 };
+  const events = [
+    { event: 'change', ...place, rev: 4, tables: ['a', 'b'] },
+    { event: 'change', ...place, rev: 4, tables: [] },
+    { event: 'change', ...place, rev: 4, foreign: true },
+    { event: 'reset', ...place, rev: 9 },
+    { ...wal, blocked: true, wal_bytes: 7, holders: [{ pid: 1, command: 'sh' }, { pid: 2 }] },
+    { ...wal, blocked: false, wal_bytes: 7, lasted_ms: 20 },
+  ];
+  test.each(events)('reads the event %j of a subscription, and no unknown field of it', (event) => {
+    expect(decodeIncoming(arrived({ ...event, later: 1 }))).toEqual({ kind: 'subscription', event });
+  });
+
+  test.each(events)('refuses the event %j with a wrong field', (event) => {
+    for (const name of Object.keys(event).filter((field) => field !== 'event'))
+      refusesField(name, () => decodeIncoming(arrived({ ...event, [name]: null })));
   });
 
   test('takes a progress event without an id', () => {

@@ -28,6 +28,7 @@ const OPTIONAL = [
   ...Object.keys(LIMITS).filter((name) => name !== 'max_frame'),
   'until',
   'file_kept',
+  'subscriptions',
 ];
 /** What some fields take besides the type that the sample shows. */
 const ALSO: { readonly [field: string]: readonly unknown[] } = {

@@ -17,6 +17,7 @@ const REQUIRED: { readonly [Type in RequestType]?: readonly string[] } = {
   AdoptDirectory: ['dir'],
   Commit: ['tx'],
   Rollback: ['tx'],
+  Unsubscribe: ['subscription'],
 };
 /** What each field must refuse. */
 const REFUSED: { readonly [name: string]: readonly unknown[] } = {
@@ -53,6 +54,9 @@ const REFUSED: { readonly [name: string]: readonly unknown[] } = {
   force: WRONG.boolean,
   settings: [...WRONG.object, { later: 1 }],
   reset: [...WRONG.array, ['later'], [7]],
+  subscription: [...WRONG.integer, 0],
+  since: WRONG.object,
+  tables: [[], 'a', { 0: 'a' }, Array(257).fill('a')],
 };
 
 describe.each(requestTypes)('a request of type %s', (type) => {
@@ -124,6 +128,18 @@ describe('decodeRequest', () => {
       refusesField(name, () =>
         decodeRequest(arrived({ type: 'Hello', protocol: 1, client: { [name]: value } })),
       );
+  });
+
+  test.each([
+    ['since.epoch', { since: { rev: 1 } }],
+    ['since.epoch', { since: { epoch: -1, rev: 1 } }],
+    ['since.rev', { since: { epoch: 1 } }],
+    ['since.rev', { since: { epoch: 1, rev: '1' } }],
+    ['tables[0]', { tables: [''] }],
+    ['tables[0]', { tables: [['a']] }],
+    ['tables[1]', { tables: ['a', 'x'.repeat(1025)] }],
+  ])('refuses a wrong "%s" of a Subscribe', (name, fields) => {
+    refusesField(name, () => decodeRequest(arrived({ type: 'Subscribe', ...fields })));
   });
 
   test('answers another protocol version with VERSION_MISMATCH and both versions', () => {

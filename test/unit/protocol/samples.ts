@@ -11,6 +11,8 @@ export const LIMITS: Limits = {
   max_session_result_bytes: 64,
   max_sessions: 100,
   max_connections: 10,
+  max_subscriptions: 2,
+  max_daemon_subscriptions: 5,
 };
 
 /** The fields of a full request of each type, as the router reads them. */
@@ -61,6 +63,8 @@ export const requests: { readonly [Type in RequestType]: { readonly [name: strin
   RestoreDatabase: { name: 'stars', as: 'suns' },
   ListDatabases: {},
   AdoptDirectory: { dir: '/d' },
+  Subscribe: { db: 'x.db', since: { epoch: 1, rev: 40 }, tables: ['stars'] },
+  Unsubscribe: { subscription: 1 },
 };
 export const requestTypes = Object.keys(requests) as RequestType[];
 
@@ -189,6 +193,7 @@ export const replies: ReplyOf = {
     data_dir: '/d',
     state_dir: '/s',
     connections: 1,
+    subscriptions: 2,
     workers: 1,
     spare_workers: 1,
     requests: 9,
@@ -197,6 +202,8 @@ export const replies: ReplyOf = {
     databases: [database, { ...database, state: 'closed', worker_pid: null, latency_us: null, stale: true }],
   },
   Metrics: { status: 'ok', content_type: 'text/plain', text: '# HELP' },
+  Subscribe: { status: 'ok', subscription: 1, db_path: '/d/x.db', rev: 4, epoch: 1 },
+  Unsubscribe: { status: 'ok' },
   Shutdown: { status: 'ok' },
   CreateDatabase: { status: 'ok', created: true, name: 'stars', database_id: 'u', db_path: '/d/stars.db' },
   AlterDatabase: { status: 'ok', name: 'stars', settings: {}, in_effect: true },

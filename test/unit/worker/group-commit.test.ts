@@ -15,8 +15,8 @@ import { FrameText } from '../../../protocol/values.js';
 import { rarely } from '../../support/rarely.js';
 
 /**
- * Grouping cannot be observed, and sessions neither: the same batches, in groups with or without sessions, and one at a
- * time without, give the same answers and the same database.
+ * Grouping cannot be observed, and sessions and watchers neither: the same batches, in groups with or without sessions and
+ * watchers, and one at a time without, give the same answers and the same database.
  */
 
 const LIMITS: Limits = {
@@ -29,6 +29,8 @@ const LIMITS: Limits = {
   max_session_result_bytes: 500,
   max_sessions: 10_000,
   max_connections: 10,
+  max_subscriptions: 100,
+  max_daemon_subscriptions: 1000,
 };
 
 let dir: string;
@@ -39,7 +41,7 @@ afterEach(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-function database(name: string): ServedDatabase {
+function database(name: string, watched = false): ServedDatabase {
   const options: WorkerOptions = {
     path: join(dir, name),
     endpoint: 'test',
@@ -53,6 +55,7 @@ function database(name: string): ServedDatabase {
     txLeaseMs: 5_000,
     txMaxMs: 60_000,
     limits: LIMITS,
+    watched,
     known: null,
   };
   return new ServedDatabase(options, () => undefined);
@@ -174,6 +177,18 @@ function plain(outcomes: readonly Outcome[]): unknown[] {
   );
 }
 
+test('watching cannot be observed in what changes() says', async () => {
+  const rows = ['INSERT INTO a (id, n) VALUES (1, 1), (2, 2)', 'INSERT INTO log (ch) SELECT changes()'];
+  const schema = ['CREATE TABLE e AS SELECT changes() AS n', 'SELECT n, changes() FROM e', 'DROP TABLE e'];
+  const first = 'INSERT INTO log (ch) VALUES (changes())';
+  const [watched, unwatched] = [database('watched.db', true), database('unwatched.db')];
+  for (const batch of [SCHEMA, [...rows, 'SELECT ch FROM log'], [first], ['DELETE FROM a', ...schema]])
+    expect(await group(watched, [sql(...batch)])).toEqual(await group(unwatched, [sql(...batch)]));
+  expect(await dump(watched)).toEqual(await dump(unwatched));
+  watched.close();
+  unwatched.close();
+});
+
 let run = 0;
 test.each([
   ['plain', SCHEMA],
@@ -188,7 +203,8 @@ test.each([
         fc.array(batch, { minLength: 2, maxLength: 14 }),
         fc.integer({ min: 2, max: 14 }),
         fc.boolean(),
-        async (requests, size, sessions) => {
+        fc.boolean(),
+        async (requests, size, sessions, watched) => {
           run += 1;
           const guard = new Guard();
           const toWork = (sessions: boolean) =>
@@ -200,7 +216,7 @@ test.each([
                 deadline: 0,
               };
             });
-          const together = database(`together-${run}.db`);
+          const together = database(`together-${run}.db`, watched);
           const single = database(`single-${run}.db`);
           try {
             const ours = await inGroups(together, toWork(sessions), size);

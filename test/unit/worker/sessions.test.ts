@@ -26,6 +26,8 @@ const LIMITS: Limits = {
   max_session_result_bytes: 64 * 1024,
   max_sessions: 3_000,
   max_connections: 10,
+  max_subscriptions: 100,
+  max_daemon_subscriptions: 1000,
 };
 
 let dir: string;
@@ -50,6 +52,7 @@ function database(name: string, more: Partial<WorkerOptions> = {}): ServedDataba
     txLeaseMs: 5_000,
     txMaxMs: 60_000,
     limits: LIMITS,
+    watched: false,
     known: null,
     ...more,
   };
