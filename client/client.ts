@@ -19,7 +19,13 @@ import {
   type StatusReply,
 } from '../protocol/messages.js';
 import { VERSION } from '../protocol/transport/this-package.js';
-import { Connection, connectionLost, type RequestOptions, type Unnumbered } from './connection.js';
+import {
+  Connection,
+  connectionLost,
+  type Listener,
+  type RequestOptions,
+  type Unnumbered,
+} from './connection.js';
 import { Database } from './database.js';
 import { handOff, mayHandOff, warnOfOldDaemon } from './hand-off.js';
 import { ask, given, type Settings, type TakeOptions, toWire, wireName } from './named.js';
@@ -251,6 +257,31 @@ export class Client {
         this.#leave(connection);
       }
     }
+  }
+
+  /**
+   * Subscribes on the connection to the daemon. One that is leaving is followed by its successor.
+   * @returns with it the process that tells
+   * @throws SkylineError
+   */
+  async subscribe(message: Unnumbered, listener: Listener) {
+    const until = performance.now() + this.#options.startTimeoutMs;
+    for (;;) {
+      const connection = await this.connect();
+      const daemon = this.#hello?.pid ?? 0;
+      try {
+        return { connection, reply: await connection.subscribe(message, listener), daemon };
+      } catch (error) {
+        const leaving = error instanceof SkylineError && error.code === 'SHUTTING_DOWN';
+        if (!leaving || !this.#options.autoStart || performance.now() > until) throw error;
+        this.#leave(connection);
+      }
+    }
+  }
+
+  /** Whether a missing daemon is started. */
+  get autoStart(): boolean {
+    return this.#options.autoStart;
   }
 
   /** Makes the connection, unless there is one. */

@@ -11,17 +11,19 @@ import type {
   ReopenDatabaseReply,
   ReplaceDatabaseReply,
 } from '../protocol/messages.js';
-import { type BatchOptions, type BatchStatement, encodeBatch, type SqlParams } from './batch.js';
+import { type BatchOptions, type BatchStatement, encodeBatch, type Row, type SqlParams } from './batch.js';
 import { begin, type TransactionOptions } from './begin.js';
 import { fileOfName } from './catalog-file.js';
 import type { Client } from './client.js';
 import type { RequestOptions, Unnumbered } from './connection.js';
 import type { LoadTarget } from './insert-rows.js';
+import { type LiveOptions, live } from './live.js';
 import { type LoadOptions, type LoadResult, load } from './load.js';
 import { Reader, type ReaderOptions } from './reader.js';
 import { Statements } from './statements.js';
 import { type TransactOptions, transact } from './transact.js';
 import type { Transaction } from './transaction.js';
+import { Watch, type WatchOptions } from './watch.js';
 
 export interface MaintenanceOptions {
   /** Milliseconds for readers to leave. Default 5 000. */
@@ -114,6 +116,42 @@ export class Database extends Statements {
     const { dataDir } = this.#client;
     const named = isBareName(this.path) && dataDir !== undefined;
     return new Reader(named ? fileOfName(dataDir, this.path) : this.path, options);
+  }
+
+  /**
+   * Every change, in order, whoever makes it. Nothing is missed when workers or the daemon are killed: it subscribes again
+   * from where it was, and starts the daemon if need be. Where that is not known any more, or more than 1 000 changes wait
+   * to be read, there is one with `reset: true`.
+   *
+   * It begins at once; what is written after {@link Watch.ready} has resolved is told. Leaving the loop ends it.
+   *
+   * @example
+   * for await (const { rev, tables } of db.watch({ tables: ['stars'] })) console.log(rev, tables);
+   *
+   * @throws SkylineError `INVALID_REQUEST` for an option, or at the limit of subscriptions
+   */
+  watch(options: WatchOptions = {}): Watch {
+    return new Watch(this.path, options, {
+      subscribe: (message, listener) => this.#client.subscribe(message, listener),
+      autoStart: this.#client.autoStart,
+    });
+  }
+
+  /**
+   * A query's rows, now and after each change of a table that it reads, views looked through. The rows are read directly from
+   * the file, when the next ones are asked for: whoever is slow gets the latest.
+   *
+   * @example
+   * for await (const stars of db.live('SELECT * FROM stars ORDER BY name')) render(stars);
+   *
+   * @throws SkylineError `DATABASE_NOT_FOUND` while the file does not exist; `SQL_ERROR`
+   */
+  live<T = Row>(
+    sql: string,
+    params?: SqlParams,
+    options: LiveOptions = {},
+  ): AsyncGenerator<T[], void, undefined> {
+    return live<T>(this, sql, params, options);
   }
 
   /** Where the database stands. Creates nothing. */

@@ -3,6 +3,7 @@
  */
 import {
   type BatchResult,
+  type Change,
   type Client,
   connect,
   type Database,
@@ -50,6 +51,19 @@ export async function library(): Promise<void> {
   await db.load({ sql: 'INSERT INTO stars VALUES (?)' }, new Set([[1n]]).values());
   // @ts-expect-error undefined is no SQL value in a row either
   await db.load('stars', [[undefined]]);
+
+  const options = { tables: ['stars'], since: { epoch: 1, rev: 2 }, signal: AbortSignal.timeout(1) };
+  for await (const change of db.watch(options)) {
+    holds<Equal<typeof change, Change>>();
+    holds<Equal<typeof change.tables, readonly string[] | undefined>>();
+    break;
+  }
+  for await (const stars of db.live<{ name: string }>('SELECT name FROM stars WHERE id > ?', [1n])) {
+    holds<Equal<typeof stars, { name: string }[]>>();
+    break;
+  }
+  // @ts-expect-error a rev alone does not say of which file
+  db.watch({ since: { rev: 2 } });
 
   const reader: Reader = db.reader();
   const one = reader.get<{ n: number }>('SELECT count(*) AS n FROM stars');
