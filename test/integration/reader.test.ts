@@ -1,5 +1,6 @@
+import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync } from 'node:fs';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Client, connect, type Database, type Reader, SkylineError } from '../../dist/client/index.js';
 import { Playground, until } from '../support/playground.js';
 
@@ -230,4 +231,39 @@ test('tells whether a statement only reads', () => {
   expect(reader.reads('DELETE FROM t')).toBe(false);
   expect(refusal(() => reader.reads('SELECT nonsense'))).toMatchObject({ code: 'SQL_ERROR' });
   expect(reader.all('SELECT count(*) AS n FROM t')).toEqual([{ n: 1 }]);
+});
+
+describe('other databases', () => {
+  test('are read beside the first, and followed when they are replaced', async () => {
+    const moon = client.database(ground.file('moon.db'));
+    await moon.batch(['CREATE TABLE t (a)', "INSERT INTO t VALUES ('Tycho')"]);
+    const next = client.database(ground.file('next.db'));
+    await next.batch(['CREATE TABLE t (a)', "INSERT INTO t VALUES ('Kepler')"]);
+    await next.close();
+    const reader = db.reader({ attach: { 'the "moon"': moon.path } });
+    readers.push(reader);
+    const both = () => reader.rows('SELECT t.b, m.a FROM t, "the ""moon"""."t" AS m').rows;
+    expect(both()).toEqual([['x', 'Tycho']]);
+    expect(() => reader.rows('DELETE FROM "the ""moon""".t')).toThrow(/only reads/);
+    await moon.exec("UPDATE t SET a = 'Clavius'");
+    expect(both()).toEqual([['x', 'Clavius']]);
+    await moon.replace(next.path);
+    expect(both()).toEqual([['x', 'Kepler']]);
+  });
+
+  test('must be there', () => {
+    const missing = () => db.reader({ attach: { moon: ground.file('moon.db') } });
+    expect(missing).toThrow(expect.objectContaining({ code: 'DATABASE_NOT_FOUND' }));
+  });
+});
+
+test('a snapshot is one moment', () => {
+  const reader = open();
+  const count = () => reader.get<{ n: number }>('SELECT count(*) AS n FROM t')?.n;
+  const seen = reader.snapshot(() => {
+    const before = count();
+    const { status } = spawnSync('sqlite3', [db.path, "INSERT INTO t VALUES (2, 'y')"]);
+    return [before, status, count()];
+  });
+  expect([...seen, count()]).toEqual([1, 0, 1, 2]);
 });
