@@ -93,6 +93,10 @@ const COMMANDS: { readonly [name: string]: CommandEntry } = {
     summary: 'figures of the daemon and its databases',
     load: () => import('./commands/status.js'),
   },
+  watch: {
+    summary: 'print every change of a database when it is committed',
+    load: () => import('./commands/watch.js'),
+  },
   top: {
     summary: 'what the daemon and its databases do now, live',
     load: () => import('./commands/top.js'),
@@ -119,7 +123,7 @@ const AFTER_HELP = `
 Exit codes:
   0 done, 1 the database refused, 2 wrong usage, 3 no daemon, 4 closed for maintenance
 
-Commands that act on a database start the daemon if none runs; ping, query, status, top, metrics,
+Commands that act on a database start the daemon if none runs; ping, query, status, watch, top, metrics,
 shutdown, config and endpoint do not.
 
 Examples:
