@@ -254,6 +254,50 @@ describe('transactions', () => {
   });
 });
 
+describe('tables that others refer to', () => {
+  beforeEach(stars);
+
+  test('are rebuilt without taking the others’ rows along', async () => {
+    await db.schema.alterTable('constellation', (table) => {
+      table.text('name').notNullable().alter();
+    });
+    expect(await db('star').count({ n: '*' })).toEqual([{ n: 3 }]);
+    await db.schema.alterTable('star', (table) => {
+      table.dropColumn('magnitude');
+    });
+    expect(Object.keys(await db('star').columnInfo())).toEqual(['id', 'name', 'constellation_id']);
+    // They are enforced as before.
+    expect(await db.raw('PRAGMA foreign_keys')).toEqual([{ foreign_keys: 1 }]);
+    await refusal(db('star').insert({ name: 'Nova', constellation_id: 99 }));
+    await db('constellation').where({ id: 1 }).delete();
+    expect(await db('star').count({ n: '*' })).toEqual([{ n: 1 }]);
+  });
+
+  test('inside a transaction it is refused, since SQLite would ignore that they are to be off', async () => {
+    const error = await refusal(
+      db.transaction((trx) =>
+        trx.schema.alterTable('constellation', (table) => {
+          table.text('name').notNullable().alter();
+        }),
+      ),
+    );
+    expect(error.message).toContain('before the transaction begins');
+    expect(await db('star').count({ n: '*' })).toEqual([{ n: 3 }]);
+  });
+
+  test('are refused a change that leaves a reference to nothing', async () => {
+    await expect(
+      db.transaction(
+        async (trx) => {
+          await trx('constellation').where({ id: 1 }).delete();
+        },
+        { enforceForeignCheck: false } as never,
+      ),
+    ).rejects.toThrow('foreign key violations');
+    expect(await db('constellation').count({ n: '*' })).toEqual([{ n: 2 }]);
+  });
+});
+
 test('what cannot be configured is said, and a daemon that was not there is looked for again', async () => {
   const nameless = knex({
     client: SkylineClient,

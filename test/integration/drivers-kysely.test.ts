@@ -608,6 +608,7 @@ describe('transactions', () => {
       { name: 'kept' },
     ]);
     // Nobody holds the write lock.
+    expect((await client.status(file.path)).databases[0]?.transactions).toBeUndefined();
     await db.insertInto('star').values({ name: 'next' }).execute();
   });
 
@@ -639,6 +640,46 @@ describe('transactions', () => {
     });
     await logged.transaction().execute((trx) => trx.selectFrom('star').select('id').execute());
     expect(log).toEqual(['begin', 'select "id" from "star"', 'commit']);
+  });
+});
+
+describe('PRAGMA foreign_keys on a connection', () => {
+  beforeEach(stars);
+
+  test('holds for what that connection does afterwards, and for nobody else', async () => {
+    await db.connection().execute(async (one) => {
+      await sql`PRAGMA foreign_keys = OFF`.execute(one);
+      expect((await sql`PRAGMA foreign_keys`.execute(one)).rows).toEqual([{ foreign_keys: 0 }]);
+      expect((await sql`PRAGMA foreign_keys`.execute(db)).rows).toEqual([{ foreign_keys: 1 }]);
+      await refusal(db.insertInto('star').values({ name: 'Nova', constellation_id: 99 }).execute());
+      await one.transaction().execute(async (trx) => {
+        await trx.insertInto('star').values({ name: 'Nova', constellation_id: 99 }).execute();
+        await trx.updateTable('star').set({ constellation_id: 1 }).where('name', '=', 'Nova').execute();
+      });
+      // A statement by itself, too: REPLACE would take along what refers to the row.
+      await sql`CREATE TABLE moon (star REFERENCES star ON DELETE CASCADE)`.execute(one);
+      await sql`INSERT INTO moon VALUES (1)`.execute(one);
+      await one.replaceInto('star').values({ id: 1, name: 'Vega', constellation_id: 1 }).execute();
+      expect((await sql`SELECT star FROM moon`.execute(db)).rows).toEqual([{ star: 1 }]);
+      const error = await refusal(
+        one.updateTable('star').set({ constellation_id: 99 }).where('id', '=', 1).execute(),
+      );
+      expect(error.details.sqlite_code).toBe('SQLITE_CONSTRAINT_FOREIGNKEY');
+      await sql`PRAGMA foreign_keys = ON`.execute(one);
+      await refusal(one.deleteFrom('constellation').execute());
+    });
+    expect(await db.selectFrom('star').selectAll().execute()).toHaveLength(4);
+  });
+
+  test('inside a transaction, where SQLite ignores it, is refused if it matters', async () => {
+    await db.transaction().execute(async (trx) => {
+      expect(await refusal(sql`PRAGMA foreign_keys = OFF`.execute(trx))).toMatchObject({
+        code: 'INVALID_REQUEST',
+      });
+      await sql`PRAGMA foreign_keys = ON`.execute(trx);
+      await trx.schema.dropTable('star').execute();
+      await sql`PRAGMA foreign_keys = OFF`.execute(trx);
+    });
   });
 });
 

@@ -72,3 +72,30 @@ test("ten processes start Drizzle's migrator at once: one runs it, the others wa
   expect(await ten('migrates-with-drizzle.mjs', folder)).toEqual(new Array(10).fill(done));
   expect(await ground.sqlite3(file, 'SELECT count(*) FROM star')).toBe('2');
 });
+
+test('what drizzle-kit writes to rebuild a table keeps the rows of those that refer to it', async () => {
+  const first = [
+    'CREATE TABLE constellation (id integer PRIMARY KEY, name text);\n',
+    'CREATE TABLE star (id integer PRIMARY KEY, constellation_id integer REFERENCES constellation(id) ON DELETE CASCADE);\n',
+    'INSERT INTO constellation VALUES (1, NULL), (2, NULL);\n',
+    'INSERT INTO star VALUES (1, 1), (2, 2);\n',
+  ];
+  const rebuild = [
+    'PRAGMA foreign_keys=OFF;',
+    "CREATE TABLE `__new_constellation` (`id` integer PRIMARY KEY NOT NULL, `name` text DEFAULT 'none' NOT NULL);\n",
+    "INSERT INTO `__new_constellation`(`id`, `name`) SELECT `id`, coalesce(`name`, 'none') FROM `constellation`;",
+    'DROP TABLE `constellation`;',
+    'ALTER TABLE `__new_constellation` RENAME TO `constellation`;',
+    'PRAGMA foreign_keys=ON;',
+  ];
+  const folder = migrations({ '0000_tables': first, '0001_rebuild': rebuild });
+  const { code, stderr } = await ground.run(process.execPath, [
+    join(FIXTURES, 'migrates-with-drizzle.mjs'),
+    file,
+    folder,
+  ]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(await ground.sqlite3(file, 'SELECT * FROM star; SELECT * FROM constellation')).toBe(
+    '1|1\n2|2\n1|none\n2|none',
+  );
+});

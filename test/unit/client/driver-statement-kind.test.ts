@@ -1,6 +1,6 @@
 import Database from 'better-sqlite3';
 import { expect, test } from 'vitest';
-import { reads, transactionWord } from '../../../client/drivers/statement-kind.js';
+import { foreignKeysPragma, reads, transactionWord } from '../../../client/drivers/statement-kind.js';
 
 const NOISE = ['', ' \n\t', '-- COMMIT\n', '/* BEGIN; */ ', ';;', '/* a *//* b */--c\n ; '];
 
@@ -66,6 +66,24 @@ test.each([
   ['', undefined],
 ] as const)('%s is the word %s', (sql, word) => {
   for (const noise of NOISE) expect(transactionWord(noise + sql)).toBe(word);
+});
+
+test.each([
+  ['PRAGMA foreign_keys', 'ask'],
+  ['pragma main.foreign_keys;', 'ask'],
+  ['PRAGMA foreign_keys = ON', true],
+  ['PRAGMA foreign_keys=1;', true],
+  ['PRAGMA foreign_keys(yes)', true],
+  ["PRAGMA foreign_keys = 'true'", true],
+  ['PRAGMA foreign_keys=OFF;', false],
+  ['PRAGMA foreign_keys = 0', false],
+  ['PRAGMA foreign_keys(no)', false],
+  ['PRAGMA foreign_key_list(t)', undefined],
+  ['PRAGMA defer_foreign_keys = ON', undefined],
+  ['PRAGMA foreign_keys = OFF; DROP TABLE t', undefined],
+  ['SELECT foreign_keys FROM pragma_foreign_keys', undefined],
+] as const)('%s sets foreign keys to %s', (sql, setting) => {
+  for (const noise of NOISE) expect(foreignKeysPragma(noise + sql)).toBe(setting);
 });
 
 test('many comments cost no more than they are long', () => {
