@@ -22,7 +22,7 @@ test('history: what many processes asked for and were told, while others were ki
   const { figures, violations } = result;
   const told = `seed ${seed}: ${JSON.stringify(figures)}`;
   expect(violations, told).toEqual([]);
-  expect(figures.operations, told).toBeGreaterThan(200);
+  expect(figures.operations, told).toBeGreaterThan(50);
   expect(figures['clients killed'], told).toBeGreaterThan(0);
-  expect(killsOf(result), told).toBeGreaterThan(5);
+  expect(killsOf(result), told).toBeGreaterThan(3);
 }, 120_000);

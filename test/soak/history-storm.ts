@@ -9,6 +9,8 @@ import { type StormResult, type StormSetting, sleep } from './storm.js';
 
 const CLIENTS = 4;
 const REGISTERS = 3;
+/** Milliseconds between two kills, at most: there is to be some history between them. */
+const KILL_MS = 800;
 
 /** As in the storm of kills; and without numbers, a lost connection leaves a batch's outcome unknown. */
 const EXPECTED = new Set([
@@ -56,7 +58,7 @@ export async function historyStorm({ ground, random, seconds }: StormSetting): P
   const clients = await Promise.all(Array.from({ length: CLIENTS }, start));
   const end = performance.now() + seconds * 1000;
   const [kills, killed] = await Promise.all([
-    killAllAlong(ground, random, end),
+    killAllAlong(ground, random, end, KILL_MS),
     killClients(clients, start, random, end),
   ]);
   await Promise.all(clients.map(endOf));

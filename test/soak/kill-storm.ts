@@ -73,11 +73,15 @@ export async function killStorm({ ground, random, seconds }: StormSetting): Prom
   };
 }
 
-/** Kills and kills, in all the ways there are, until the time is over. */
+/**
+ * Kills and kills, in all the ways there are, until the time is over.
+ * @param mostMs milliseconds between two kills, at most, except for a longer pause now and then
+ */
 export async function killAllAlong(
   ground: Playground,
   random: Random,
   end: number,
+  mostMs = 300,
 ): Promise<Record<string, number>> {
   const kills: Record<string, number> = {};
   const ways: readonly (readonly [string, () => Promise<number>])[] = [
@@ -91,7 +95,7 @@ export async function killAllAlong(
   ];
   while (performance.now() < end) {
     // Mostly short, now and then long enough for a check-point in a quiet moment.
-    await sleep(random.chance(0.05) ? 1_500 : random.int(300));
+    await sleep(random.chance(0.05) ? 1_500 : random.int(mostMs));
     const [what, way] = random.pick(ways);
     kills[what] = (kills[what] ?? 0) + (await way());
   }
