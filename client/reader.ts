@@ -86,7 +86,10 @@ export class Reader {
    * @throws SkylineError
    */
   *iterate<T = Row>(sql: string, params?: SqlParams): Generator<T, void, undefined> {
-    const own = new Reader(this.#path, { busyTimeoutMs: this.#busyTimeoutMs });
+    const own = new Reader(this.#path, {
+      busyTimeoutMs: this.#busyTimeoutMs,
+      attach: Object.fromEntries(this.#attach),
+    });
     try {
       const stmt = own.#retrying(() => own.#current().prepare<unknown[]>(sql));
       if (!stmt.reader || !stmt.readonly) throw onlyReads();

@@ -262,6 +262,7 @@ describe('other databases', () => {
     expect(() => reader.rows('DELETE FROM "the ""moon""".t')).toThrow(/only reads/);
     await moon.exec("UPDATE t SET a = 'Clavius'");
     expect(both()).toEqual([['x', 'Clavius']]);
+    expect([...reader.iterate('SELECT a FROM "the ""moon""".t')]).toEqual([{ a: 'Clavius' }]);
     await moon.replace(next.path);
     expect(both()).toEqual([['x', 'Kepler']]);
   });
