@@ -25,6 +25,8 @@ export async function readStatements(
   if (fromStdin.length > 1) throw usageError('Standard input (-) can be read only once.');
   const statements: FoundStatement[] = [];
   for (const sql of sqlArguments) {
+    if (/^\S+\.(db|sqlite3?)$/i.test(sql))
+      throw usageError(`${sql} is no SQL. A database is named with --db: --db ${sql} "SQL".`);
     if (sql === '-') statements.push(...(await fromStandardInput()));
     else statements.push(...splitSql(sql).map((found) => ({ sql: found.sql, place: undefined })));
   }

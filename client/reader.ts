@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type BetterSqlite3 from 'better-sqlite3';
 import { codeOf, SkylineError } from '../protocol/errors.js';
+import { nativeModuleRemedy } from '../protocol/native-module.js';
 import { encodeValue, type SqlInput, type SqlOutput } from '../protocol/values.js';
 import type { Row, SqlParams } from './batch.js';
 
@@ -281,6 +282,8 @@ function toOutput(value: unknown): SqlOutput {
 
 function readFailure(path: string, error: unknown, code: string): SkylineError {
   const message = error instanceof Error ? error.message : String(error);
+  const remedy = nativeModuleRemedy(error);
+  if (remedy !== null) return new SkylineError('IO_ERROR', remedy, { cause: error });
   if (code === 'SQLITE_NOTADB')
     return new SkylineError('NOT_A_DATABASE', `${path}: ${message}.`, { cause: error });
   if (code.startsWith('SQLITE_CORRUPT'))

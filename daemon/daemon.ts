@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { isPipe } from '../protocol/endpoint.js';
 import { codeOf, messageOf, SkylineError } from '../protocol/errors.js';
 import type { ShutdownRequest } from '../protocol/messages.js';
+import { nativeModuleRemedy } from '../protocol/native-module.js';
 import { connect, type Listener, serve } from '../protocol/transport/node-ipc.js';
 import { ensureSocketFolder } from '../protocol/transport/socket-folder.js';
 import { isOlder, VERSION } from '../protocol/version.js';
@@ -256,6 +257,9 @@ function takeLock(endpoint: string, stateDir: string): KernelLock {
   try {
     lock = KernelLock.acquire(path, { pid: process.pid, routerPid: process.pid, endpoint });
   } catch (error) {
+    // The first thing of a daemon's that needs SQLite.
+    const remedy = nativeModuleRemedy(error);
+    if (remedy !== null) throw new SkylineError('NO_DAEMON', remedy, { retryable: false, cause: error });
     throw new SkylineError(
       'NO_DAEMON',
       `The lock file ${path} cannot be used: ${messageOf(error)}. Move it away if it is something else, or choose another --socket.`,

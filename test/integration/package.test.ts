@@ -1,16 +1,9 @@
-import {
-  cpSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { readdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Finished, Playground } from '../support/playground.js';
+import { buildNativePart, installPacked, must } from '../support/packed.js';
+import { Playground } from '../support/playground.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -20,30 +13,8 @@ let app: string;
 /** The package as `npm pack` makes it, in an empty project. better-sqlite3 is not compiled again: its build is copied. */
 beforeAll(async () => {
   ground = new Playground();
-  app = join(ground.dir, 'app');
-  mkdirSync(app);
-  writeFileSync(join(app, 'package.json'), JSON.stringify({ name: 'app', private: true, type: 'module' }));
-  await must(
-    ground.run('npm', ['pack', '--ignore-scripts', '--pack-destination', ground.dir], { cwd: ROOT }),
-  );
-  const tarball = readdirSync(ground.dir).find((name) => name.endsWith('.tgz')) ?? '';
-  await must(
-    ground.run(
-      'npm',
-      [
-        'install',
-        '--ignore-scripts',
-        '--prefer-offline',
-        '--no-audit',
-        '--no-fund',
-        join(ground.dir, tarball),
-      ],
-      { cwd: app },
-    ),
-  );
-  cpSync(join(ROOT, 'node_modules/better-sqlite3/build'), join(app, 'node_modules/better-sqlite3/build'), {
-    recursive: true,
-  });
+  app = await installPacked(ground);
+  buildNativePart(app);
 }, 240_000);
 
 afterAll(async () => {
@@ -156,9 +127,3 @@ test('starts its own daemon from there, by the library and by the command line',
   expect(JSON.parse(cli.stdout)).toMatchObject({ rows: [[7]] });
   await must(ground.run('npx', ['skylinedb-cli', 'shutdown'], { cwd: app }));
 });
-
-async function must(run: Promise<Finished>): Promise<Finished> {
-  const done = await run;
-  if (done.code !== 0) throw new Error(`exit ${done.code}\n${done.stdout}\n${done.stderr}`);
-  return done;
-}
