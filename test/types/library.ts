@@ -5,12 +5,16 @@ import {
   type BatchResult,
   type Change,
   type Client,
+  type CommitResult,
   connect,
   type Database,
   type Reader,
   real,
   SkylineError,
   type SqlOutput,
+  type Statements,
+  type StepOptions,
+  type Transaction,
 } from 'skylinedb';
 import {
   type ErrorCode,
@@ -64,6 +68,26 @@ export async function library(): Promise<void> {
   }
   // @ts-expect-error a rev alone does not say of which file
   db.watch({ since: { rev: 2 } });
+
+  const counted = await db.transaction(
+    async (tx: Transaction) => {
+      await tx.run('INSERT INTO stars VALUES (?)', [1], { results: false });
+      const star = await tx.get<{ id: number }>('SELECT id FROM stars');
+      holds<Equal<typeof star, { id: number } | undefined>>();
+      // @ts-expect-error a statement of a transaction has no transaction of its own
+      await tx.run('SELECT 1', [], { tx: 'none' });
+      return 7;
+    },
+    { retries: 2, leaseMs: 1_000, maxMs: 2_000, read: false, durable: true },
+  );
+  holds<Equal<typeof counted, number>>();
+  const tx = await db.begin({ timeoutMs: 100 });
+  const committed = await tx.commit();
+  holds<Equal<typeof committed, CommitResult>>();
+  // What serves both: a database, of which each call is a transaction, and a transaction.
+  const both = (on: Statements<StepOptions>) => on.all('SELECT 1');
+  await both(tx);
+  await both(db);
 
   const reader: Reader = db.reader();
   const one = reader.get<{ n: number }>('SELECT count(*) AS n FROM stars');
