@@ -27,8 +27,8 @@ function exec(tx: unknown, sql: string): Message {
 }
 
 const COUNT = 'SELECT count(*) FROM t';
-/** The daemon's default. */
-const LEASE_MS = 5_000;
+/** Longer than any test waits: what goes on here does not go on because a lease is over. */
+const LONG = { lease_ms: 60_000 };
 
 async function queueDepth(): Promise<unknown> {
   const { databases } = (await (await ground.wire()).request({ type: 'Status' })) as { databases: Message[] };
@@ -42,10 +42,8 @@ test('a client that is killed in the middle of its transaction leaves nothing, a
   const { databases } = (await others.request({ type: 'Status' })) as { databases: Message[] };
   expect(databases[0]?.transactions).toMatchObject([{ read: false, client: { pid: holder.pid } }]);
   const waiting = others.exec(db, ['INSERT INTO t VALUES (1, 1)']);
-  const killed = performance.now();
   process.kill(holder.pid, 'SIGKILL');
   expect(await waiting).toMatchObject({ status: 'ok', rev: 2 });
-  expect(performance.now() - killed).toBeLessThan(LEASE_MS);
   expect(await others.rows(db, COUNT)).toEqual([[1]]);
 });
 
@@ -75,18 +73,16 @@ test('a transaction that waited when its worker was killed begins in the next on
   const [mine, waits, gone] = [await ground.wire(), await ground.wire(), await ground.wire()];
   const { tx } = await mine.request({ type: 'BeginTx', db });
   await mine.request(exec(tx, 'INSERT INTO t VALUES (1, 1)'));
-  gone.send({ type: 'BeginTx', id: 1, db });
+  gone.send({ type: 'BeginTx', id: 1, db, ...LONG });
   const begun = waits.request({ type: 'BeginTx', db });
   await until('both wait', async () => (await queueDepth()) === 2);
   gone.destroy();
-  const killed = performance.now();
   for (const pid of ground.workers()) process.kill(pid, 'SIGKILL');
   const reply = await begun;
   expect(reply).toMatchObject({ status: 'ok', rev: 1 });
   expect(await waits.request(exec(reply.tx, 'INSERT INTO t VALUES (2, 2)'))).toMatchObject({ status: 'ok' });
   expect(await waits.request({ type: 'Commit', db, tx: reply.tx })).toMatchObject({ rev: 2 });
   expect(await waits.exec(db, ['INSERT INTO t VALUES (3, 3)'])).toMatchObject({ rev: 3 });
-  expect(performance.now() - killed).toBeLessThan(LEASE_MS);
 });
 
 test.each(['the router', 'the worker'])(
@@ -94,15 +90,13 @@ test.each(['the router', 'the worker'])(
   async (way) => {
     const mine = way === 'the router' ? await ground.wire() : await attached();
     const others = await ground.wire();
-    const { tx } = await mine.request({ type: 'BeginTx', db });
+    const { tx } = await mine.request({ type: 'BeginTx', db, ...LONG });
     await mine.request(exec(tx, 'INSERT INTO t VALUES (1, 1)'));
     mine.send({ type: 'ExecBatch', id: 1, db, stmts: [{ sql: 'INSERT INTO t VALUES (2, 2)' }] });
     await until('it waits', async () => (await queueDepth()) === 1);
-    const gone = performance.now();
     mine.destroy();
     // What it had sent whole is done, behind the transaction that has ended.
     await until('the batch is done', async () => (await others.rows(db, 'SELECT n FROM t')).length === 1);
-    expect(performance.now() - gone).toBeLessThan(LEASE_MS);
     expect(await others.rows(db, 'SELECT n FROM t')).toEqual([[2]]);
   },
 );

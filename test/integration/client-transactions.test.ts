@@ -1,3 +1,6 @@
+import { mkdirSync } from 'node:fs';
+import { createConnection, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   type Client,
@@ -284,4 +287,83 @@ test('wrong options are refused by name', async () => {
     expect(error).toMatchObject({ code: 'INVALID_REQUEST', message: expect.stringContaining(`"${option}"`) });
   }
   expect(await failure(db.transaction(() => 1, { retries: 0.5 }))).toMatchObject({ code: 'INVALID_REQUEST' });
+});
+
+describe('a commit whose connection is lost', () => {
+  /** A way to the daemon that cuts the connection at the first commit: before it arrives there, or before its answer does. */
+  async function cutting(where: 'before' | 'behind'): Promise<Database> {
+    const folder = join(ground.dir, 'p');
+    mkdirSync(folder, { mode: 0o700 });
+    const path = join(folder, 'v1.sock');
+    let cut = false;
+    proxy = createServer((near) => {
+      const far = createConnection(ground.socket);
+      let committed = false;
+      const end = () => {
+        near.destroy();
+        far.destroy();
+      };
+      near.on('data', (bytes) => {
+        const isFirst = !cut && bytes.includes('"type":"Commit"');
+        if (isFirst) cut = true;
+        if (isFirst && where === 'before') end();
+        else far.write(bytes);
+        if (isFirst) committed = true;
+      });
+      far.on('data', (bytes) => {
+        if (committed) end();
+        else near.write(bytes);
+      });
+      for (const socket of [near, far]) socket.on('close', end).on('error', end);
+    });
+    await new Promise<void>((resolve) => proxy?.listen(path, resolve));
+    const client = await connect({ socket: path, autoStart: false });
+    clients.push(client);
+    return client.database(ground.file('x.db'));
+  }
+  let proxy: Server | undefined;
+  afterEach(() => {
+    proxy?.close();
+  });
+
+  test('and was done is known to be done, and is not done again', async () => {
+    await begun();
+    const db = await cutting('behind');
+    let runs = 0;
+    const result = await db.transaction(
+      async (tx) => {
+        runs += 1;
+        return (await tx.run('INSERT INTO t (n) VALUES (1)')).rowsAffected;
+      },
+      { retries: 5 },
+    );
+    expect({ result, runs }).toEqual({ result: 1, runs: 1 });
+    expect(await db.all('SELECT n FROM t')).toEqual([{ n: 1 }]);
+    const tx = await db.begin();
+    expect(await tx.commit()).toMatchObject({ rev: 2, rowsAffected: 0 });
+  });
+
+  test('before it arrived is known not to be done', async () => {
+    await begun();
+    const db = await cutting('before');
+    const tx = await db.begin();
+    await tx.run('INSERT INTO t (n) VALUES (1)');
+    expect(await failure(tx.commit())).toMatchObject({ code: 'TX_EXPIRED', outcome: 'not_applied' });
+    expect(tx.state).toBe('lost');
+    expect(await db.get(COUNT)).toEqual({ n: 0 });
+  });
+
+  test('is run again by "retries" when it is known not to be done', async () => {
+    await begun();
+    const db = await cutting('before');
+    let runs = 0;
+    await db.transaction(
+      async (tx) => {
+        runs += 1;
+        await tx.run('INSERT INTO t (n) VALUES (?)', [runs]);
+      },
+      { retries: 1 },
+    );
+    expect(await db.all('SELECT n FROM t')).toEqual([{ n: 2 }]);
+  });
 });

@@ -114,3 +114,13 @@ test('a transaction that does not end is rolled back some seconds after the daem
   await until('no process is left', () => ground.processes().length === 0);
   expect(await ground.sqlite3(db, 'SELECT count(*) FROM t')).toBe('0');
 });
+
+test('maintenance that the same connection asks for waits for its transaction, whose steps pass it', async () => {
+  await open('the router');
+  mine.send({ type: 'PrepareForMaintenance', id: 'prepare', db, timeout_ms: 15_000 });
+  mine.send({ type: 'Exec', id: 'exec', db, tx, stmts: [{ sql: 'INSERT INTO t VALUES (2)' }] });
+  mine.send({ type: 'Commit', id: 'commit', db, tx });
+  expect(await mine.next()).toMatchObject({ id: 'exec', status: 'ok' });
+  expect(await mine.next()).toMatchObject({ id: 'commit', rev: 2 });
+  expect(await mine.next()).toMatchObject({ id: 'prepare', checkpointed: true });
+});
