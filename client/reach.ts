@@ -1,10 +1,16 @@
+import { statSync } from 'node:fs';
+import { join, parse } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isPipe, stateFolder } from '../protocol/endpoint.js';
 import { codeOf, messageOf, SkylineError } from '../protocol/errors.js';
 import { type ByteStream, connect } from '../protocol/transport/node-ipc.js';
 import { checkSocketFolder, ensureSocketFolder } from '../protocol/transport/socket-folder.js';
+import { surroundings } from '../protocol/transport/this-package.js';
 import type { CheckedOptions } from './options.js';
 
 const CONNECT_TIMEOUT_MS = 5_000;
+/** How long a lock file may be without a sign of life from its holder, in milliseconds. */
+export const START_LOCK_STALE_MS = 5_000;
 
 /**
  * Connects to the daemon, starting it if need be and allowed.
@@ -15,8 +21,14 @@ export async function reachDaemon(options: CheckedOptions): Promise<ByteStream> 
   const until = performance.now() + options.startTimeoutMs;
   let reason = `no daemon listens at ${endpoint}`;
   for (;;) {
+    // Looked at first: whoever starts one lets go of the lock when it listens.
+    const starting = !options.autoStart && isStarting(endpoint);
     const stream = await tryConnect(endpoint);
     if (stream !== null) return stream;
+    if (starting && performance.now() < until) {
+      await sleep(20);
+      continue;
+    }
     if (!options.autoStart)
       throw noDaemon(
         `No daemon is running at ${endpoint}. Start one with "skylinedb-daemon", or let a write start it.`,
@@ -62,6 +74,18 @@ export async function tryConnect(endpoint: string): Promise<ByteStream | null> {
       return null;
     throw noDaemon(`The daemon at ${endpoint} cannot be reached: ${messageOf(error)}.`);
   }
+}
+
+/** What a client holds while it starts a daemon: a folder, beside the socket. */
+export function startLockPath(endpoint: string): string {
+  const folder = isPipe(endpoint) ? stateFolder(surroundings()) : parse(endpoint).dir;
+  return join(folder, `${parse(endpoint).name}.starting`);
+}
+
+/** Whether another client is starting one, perhaps in the place of an older one that has just left. */
+function isStarting(endpoint: string): boolean {
+  const lock = statSync(startLockPath(endpoint), { throwIfNoEntry: false });
+  return lock !== undefined && Math.abs(Date.now() - lock.mtimeMs) < START_LOCK_STALE_MS;
 }
 
 /** There is no daemon to talk to, and why. */

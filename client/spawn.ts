@@ -1,15 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join, parse } from 'node:path';
+import { dirname, parse } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import lockfile from 'proper-lockfile';
-import { isPipe, stateFolder, userDataFolder } from '../protocol/endpoint.js';
+import { isPipe, userDataFolder } from '../protocol/endpoint.js';
 import { codeOf, messageOf, SkylineError } from '../protocol/errors.js';
 import { surroundings } from '../protocol/transport/this-package.js';
 import type { CheckedOptions } from './options.js';
-import { noDaemon } from './reach.js';
+import { noDaemon, START_LOCK_STALE_MS, startLockPath } from './reach.js';
 
 /**
  * Starting a daemon. What decides that one daemon lives is a lock that the daemon itself holds; the lock file used here
@@ -18,8 +18,6 @@ import { noDaemon } from './reach.js';
 
 // From dist/client and from dist/bin alike.
 const DAEMON_MAIN = fileURLToPath(new URL('../bin/daemon.cjs', import.meta.url));
-/** How long a lock file may be without a sign of life from its holder, in milliseconds. */
-const STALE_MS = 5_000;
 /** How long a lock file may be without its holder's pid beside it, in milliseconds. */
 const NO_PID_MS = 300;
 const MAX_LAST_WORDS = 4_000;
@@ -127,15 +125,15 @@ async function signalOf(child: ChildProcess): Promise<NodeJS.Signals | null> {
  * @returns how to give it back, or null while another process has it
  */
 export async function tryStartLock(endpoint: string): Promise<(() => Promise<void>) | null> {
-  const folder = isPipe(endpoint) ? stateFolder(surroundings()) : parse(endpoint).dir;
+  const lockPath = startLockPath(endpoint);
+  const folder = dirname(lockPath);
   if (isPipe(endpoint)) mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const lockPath = join(folder, `${parse(endpoint).name}.starting`);
   const pidPath = `${lockPath}.pid`;
   try {
     const release = await lockfile.lock(folder, {
       lockfilePath: lockPath,
       realpath: false,
-      stale: STALE_MS,
+      stale: START_LOCK_STALE_MS,
       retries: 0,
       // By default it throws from a timer. Losing this lock costs a superfluous process, nothing more.
       onCompromised: () => undefined,

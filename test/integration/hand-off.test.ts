@@ -31,12 +31,12 @@ interface Counted {
 }
 
 /** A program that writes numbers through a version's library until it is told to stop. */
-async function counter(name: string, { library }: Installed, inFlight = 8): Promise<Program> {
+async function counter(name: string, { library }: Installed, options = '{}'): Promise<Program> {
   const program = Program.fixture(ground, 'counts-through-all', [
     ground.file('x.db'),
     name,
-    String(inFlight),
-    '{}',
+    '8',
+    options,
     library,
   ]);
   expect(await program.line()).toBe('begun');
@@ -66,6 +66,8 @@ function starts(): number {
 
 test('under writers of both versions the newer daemon takes over: no write is lost or doubled, none fails', async () => {
   const before = await Promise.all([counter('old-1', older), counter('old-2', older)]);
+  // One that starts no daemon waits for the one that another starts.
+  before.push(await counter('old-3', older, '{"autoStart":false}'));
   expect(starts()).toBe(1);
   await until('the older daemon has written', async () => {
     const rows = await ground.sqlite3(ground.file('x.db'), 'SELECT count(*) FROM counts');
