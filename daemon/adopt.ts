@@ -1,12 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import type { Dirent } from 'node:fs';
 import { open, readdir } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import { basename, extname, join } from 'node:path';
 import { refusal } from '../protocol/database-name.js';
 import { codeOf, invalidRequest, messageOf, SkylineError } from '../protocol/errors.js';
 import type { AdoptDirectoryReply, AdoptProgressEvent, RequestId } from '../protocol/messages.js';
-import type { CatalogEntry } from './catalog-table.js';
+import { type CatalogEntry, newEntry } from './catalog-table.js';
 import type { Databases } from './databases.js';
 import { lookAt } from './identity.js';
 
@@ -44,7 +42,7 @@ export async function adopt(
     for (const file of files.slice(at, at + PIECE)) {
       try {
         const taken = new Set(entries.map(({ name }) => name.toLowerCase()));
-        entries.push(await newEntry(databases, join(dir, file), taken));
+        entries.push(await entryOf(databases, join(dir, file), taken));
       } catch (error) {
         if (error !== UNSEEN) result.skipped.push({ file, reason: messageOf(error) });
       }
@@ -60,7 +58,7 @@ export async function adopt(
 const UNSEEN = new Error('not worth a word');
 
 /** @throws Error whose message is the reason why it is skipped */
-async function newEntry(
+async function entryOf(
   databases: Databases,
   file: string,
   taken: ReadonlySet<string>,
@@ -78,18 +76,7 @@ async function newEntry(
   if (other !== undefined) throw new Error(`the name ${name} belongs to ${other.path}`);
   if (taken.has(name.toLowerCase()))
     throw new Error(`the name ${name} belongs to another file of this folder`);
-  return {
-    id: randomUUID(),
-    name,
-    path,
-    owner: userInfo().username,
-    created: new Date().toISOString(),
-    settings: {},
-    dropped: null,
-    trash: null,
-    position: null,
-    intent: null,
-  };
+  return newEntry(name, path);
 }
 
 /** The file's own name, without its extension and with `_` for what a name cannot have. */

@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+import { userInfo } from 'node:os';
 import type { JsonObject } from '../protocol/frame.js';
 import type { DatabaseSettings, Statement, WireValue } from '../protocol/messages.js';
 import type { Position } from './worker/link.js';
@@ -6,7 +8,11 @@ import type { Position } from './worker/link.js';
  * What is about to happen to a database, written before the first step: whoever finds it later, because the daemon was
  * killed, finishes what was done to the files or forgets what was not.
  */
-export type Intent = { readonly pid: number } & (
+export type Intent = {
+  /** The daemon that is at it, and since when. */
+  readonly pid: number;
+  readonly at: string;
+} & (
   | { readonly op: 'create' }
   | {
       readonly op: 'move';
@@ -38,6 +44,24 @@ export interface CatalogEntry extends Place {
   readonly created: string;
   readonly settings: DatabaseSettings;
   readonly intent: Intent | null;
+}
+
+/** A database that is given a name. */
+export function newEntry(name: string, path: string, settings: DatabaseSettings = {}): CatalogEntry {
+  const created = new Date().toISOString();
+  return {
+    ...{ id: randomUUID(), name, path, owner: userName(), created, settings },
+    ...{ dropped: null, trash: null, position: null, intent: null },
+  };
+}
+
+/** In a container the user may have a number alone. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return String(process.getuid?.() ?? '');
+  }
 }
 
 /** When a database was last used, and how large it was: written now and then, without hurry. */

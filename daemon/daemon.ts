@@ -167,7 +167,7 @@ export class Daemon {
   #tidySoon(ms: number): void {
     this.#tidyTimer = setTimeout(() => {
       if (this.#state !== 'serving') return;
-      void this.#named.tidy().then(() => this.#tidySoon(TIDY_MS));
+      void this.#named.upkeep.tidy().then(() => this.#tidySoon(TIDY_MS));
     }, ms).unref();
   }
 
@@ -191,7 +191,7 @@ export class Daemon {
     this.#router.refusing = true;
     // Names lead to databases that nobody has used yet: only then it is known what there is to finish.
     await until(() => !this.#router.naming);
-    await this.#named.writeUse();
+    await this.#named.upkeep.writeUse();
     this.#spares.close();
     const databases = this.#databases.all();
     // Each worker is told to close behind what it has, and gives its clients' transactions a moment; a worker that starts meanwhile is waited for.

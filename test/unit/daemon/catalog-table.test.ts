@@ -56,6 +56,7 @@ const moving: CatalogEntry = {
   intent: {
     op: 'move',
     pid: 7,
+    at: '2026-08-01T10:00:00.000Z',
     from: '/d/moons.db',
     to: '/d/suns.db',
     after: { name: 'suns', path: '/d/suns.db', dropped: null, trash: '/d/trash/x.db', position: null },
