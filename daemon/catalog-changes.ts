@@ -1,7 +1,7 @@
 import { messageOf, SkylineError } from '../protocol/errors.js';
 import type { CatalogEntry, Intent, Place } from './catalog-table.js';
 import type { Databases } from './databases.js';
-import { mendMove, moveFile } from './file-move.js';
+import { inodeOf, mendMove, moveFile } from './file-move.js';
 import { lookAt } from './identity.js';
 import type { Logger } from './log.js';
 import type { LockOwner } from './worker/kernel-lock.js';
@@ -93,12 +93,13 @@ export class CatalogChanges {
   async #move(entry: CatalogEntry, to: string, after: Place): Promise<void> {
     const from = entry.trash ?? entry.path;
     if (from !== to) {
-      const intent = { op: 'move', ...by(), from, to, after: placeOf(after) } as const;
+      const inode = inodeOf(from);
+      const intent = { op: 'move', ...by(), from, to, inode, after: placeOf(after) } as const;
       await this.#databases.catalog.write([{ ...entry, intent }]);
       try {
         moveFile(from, to, this.#self);
       } catch (error) {
-        if (!mendMove(from, to)) {
+        if (!mendMove(from, to, inode)) {
           // If that cannot be written, the next one who looks finds the file where it was.
           await this.#databases.catalog.write([entry]).catch(() => undefined);
           throw error;
@@ -117,7 +118,7 @@ export class CatalogChanges {
       try {
         await this.#change(entry, async () => {
           if (intent.op === 'create') return await this.#make(entry);
-          const moved = mendMove(intent.from, intent.to);
+          const moved = mendMove(intent.from, intent.to, intent.inode);
           await this.#databases.catalog.write([{ ...entry, ...(moved ? intent.after : {}), intent: null }]);
         });
         this.#log.warn({ name: entry.name, intent }, 'a change of the catalog was cut off; it is mended');

@@ -19,6 +19,7 @@ export type Intent = {
       /** The file's true path before, and afterwards. */
       readonly from: string;
       readonly to: string;
+      readonly inode: string;
       /** What the row says once the file has moved. */
       readonly after: Place;
     }

@@ -42,17 +42,23 @@ export function moveFile(from: string, to: string, self: LockOwner): void {
 
 /**
  * After a move that was cut off: the file has one name again.
+ * @param inode the file's, as it was before
  * @returns whether that is the new one
  */
-export function mendMove(from: string, to: string): boolean {
+export function mendMove(from: string, to: string, inode: string): boolean {
   const after = fileAt(to);
-  if (after === undefined) return false;
+  if (after === undefined || inodeOf(to) !== inode) return false;
   const before = fileAt(from);
   if (before === undefined) return true;
   if (before.ino !== after.ino || before.dev !== after.dev) return false;
   if (isSpellingOf(from, to)) renameSync(from, to);
   else removeName(from);
   return true;
+}
+
+/** What stays the same of a file whatever its name is. */
+export function inodeOf(path: string): string {
+  return String(fileAt(path)?.ino);
 }
 
 /** Both name one file, which has one name: a file system that ignores letter case. */

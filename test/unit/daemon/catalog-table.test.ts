@@ -59,6 +59,7 @@ const moving: CatalogEntry = {
     at: '2026-08-01T10:00:00.000Z',
     from: '/d/moons.db',
     to: '/d/suns.db',
+    inode: '131',
     after: { name: 'suns', path: '/d/suns.db', dropped: null, trash: '/d/trash/x.db', position: null },
   },
 };

@@ -12,17 +12,19 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { mendMove, moveFile } from '../../../daemon/file-move.js';
+import { inodeOf, mendMove, moveFile } from '../../../daemon/file-move.js';
 import { KernelLock } from '../../../daemon/worker/kernel-lock.js';
 
 let dir: string;
 let from: string;
 let to: string;
+let inode: string;
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'sky-move-'));
   from = join(dir, 'a.db');
   to = join(dir, 'trash', 'b.db');
   writeFileSync(from, 'rows');
+  inode = inodeOf(from);
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -86,27 +88,30 @@ describe('a move that was cut off', () => {
   beforeEach(() => mkdirSync(join(dir, 'trash')));
 
   test('before its first step: the file has its old name', () => {
-    expect(mendMove(from, to)).toBe(false);
+    expect(mendMove(from, to, inode)).toBe(false);
     expect(readFileSync(from, 'utf8')).toBe('rows');
   });
 
   test('between its steps: the file loses the old one of two names', () => {
     linkSync(from, to);
     writeFileSync(`${from}-shm`, 'index');
-    expect(mendMove(from, to)).toBe(true);
+    expect(mendMove(from, to, inode)).toBe(true);
     expect(statSync(to).nlink).toBe(1);
     expect(readdirSync(dir)).toEqual(['trash']);
   });
 
   test('behind its last step: the file has its new name', () => {
     moveFile(from, to, SELF);
-    expect(mendMove(from, to)).toBe(true);
+    expect(mendMove(from, to, inode)).toBe(true);
     expect(readFileSync(to, 'utf8')).toBe('rows');
   });
 
-  test('where another file has the new name: nothing is touched', () => {
+  test('where another file has the new name: nothing is touched, and it is not taken for this one', () => {
     writeFileSync(to, 'other');
-    expect(mendMove(from, to)).toBe(false);
+    expect(mendMove(from, to, inode)).toBe(false);
     expect([readFileSync(from, 'utf8'), readFileSync(to, 'utf8')]).toEqual(['rows', 'other']);
+    rmSync(from);
+    expect(mendMove(from, to, inode)).toBe(false);
+    expect(readFileSync(to, 'utf8')).toBe('other');
   });
 });
