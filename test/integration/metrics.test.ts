@@ -15,6 +15,8 @@ afterEach(async () => {
 });
 
 const INSERT = 'INSERT INTO t VALUES (1)';
+const SLOW =
+  'WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 300000) SELECT count(*) FROM c';
 
 async function ask(wire: Wire): Promise<Exposition> {
   const { status, text } = await wire.request({ type: 'Metrics' });
@@ -38,7 +40,9 @@ test('what is counted: batches, groups, the parts of their time, errors by code,
   await ground.daemon();
   const [wire, other] = [await ground.wire(), await ground.wire()];
   await wire.exec('x.db', ['CREATE TABLE t (a)']);
-  await Promise.all(Array.from({ length: 40 }, () => wire.exec('x.db', [INSERT])));
+  // While it runs, the others wait, and are a group behind it.
+  const slow = wire.exec('x.db', [SLOW]);
+  await Promise.all([slow, ...Array.from({ length: 39 }, () => wire.exec('x.db', [INSERT]))]);
   expect(await wire.exec('x.db', ['INSERT INTO missing VALUES (1)'])).toMatchObject({ code: 'SQL_ERROR' });
   expect(await wire.request({ type: 'Nothing' })).toMatchObject({ code: 'INVALID_REQUEST' });
   other.raw(Buffer.from([0, 0, 0, 0]));
