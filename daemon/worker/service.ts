@@ -335,11 +335,10 @@ export class DatabaseService {
     let together = true;
     while (done < work.length) {
       const rest = done === 0 ? work : work.slice(done);
-      const outcomes =
-        (together && rest.length > 1 ? this.#executeTogether(rest) : null) ??
-        (await this.#executeFirst(rest));
+      const shared = together && rest.length > 1 ? this.#executeTogether(rest) : null;
       // What has broken the group once would break it again: the others follow one by one.
-      if (outcomes.length === 1) together = false;
+      if (shared === null) together = false;
+      const outcomes = shared ?? (await this.#executeFirst(rest));
       const now = performance.now();
       for (let index = 0; index < outcomes.length; index += 1)
         this.#settle(rest[index], outcomes[index], begun, now);
