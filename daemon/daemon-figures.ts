@@ -120,7 +120,10 @@ export class DaemonFigures {
       errors,
       series: this.#series.update(counts, forgotten, performance.now()),
       gauges: new Map(
-        open.map(({ database, walBytes, queueDepth }) => [database.path, { walBytes, queueDepth }]),
+        open.map(({ database, walBytes, queueDepth, stats }) => [
+          database.path,
+          { walBytes, queueDepth, transactions: stats?.transactions.length ?? 0 },
+        ]),
       ),
     };
   }

@@ -14,6 +14,8 @@ export interface Row {
   readonly blockedBy: readonly string[] | null;
   /** null where the system does not tell. */
   readonly readers: number | null;
+  /** Whose transaction the other writers wait for, and for how long it has been open, in milliseconds. */
+  readonly heldBy: { readonly who: string; readonly sinceMs: number } | null;
   readonly clients: number;
   readonly state: string;
   readonly stale: boolean;
@@ -88,11 +90,19 @@ function rowOf(database: DatabaseStatus): Omit<Row, 'batches' | 'failed' | 'p50'
     wal: database.wal_bytes,
     blockedBy: blocked?.holders.map(({ pid, command = '' }) => `pid ${pid} ${command}`.trim()) ?? null,
     readers: database.readers ?? null,
+    heldBy: holder(database),
     clients: database.clients,
     state: database.state,
     stale: database.stale,
     worker: database.worker_pid,
   };
+}
+
+function holder({ transactions = [] }: DatabaseStatus): Row['heldBy'] {
+  const held = transactions.find(({ read }) => !read);
+  if (held === undefined) return null;
+  const { name = 'a client without a name', pid } = held.client ?? {};
+  return { who: pid === undefined ? name : `${name} (pid ${pid})`, sinceMs: held.since_ms };
 }
 
 /** Percentiles of the batches that came since `old`: by how much each bucket has grown. */

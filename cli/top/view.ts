@@ -9,6 +9,8 @@ const OTHER_LINES = 5;
 /** Cells that a database's name has at least: before it gets shorter, columns are left out. */
 const NAME_CELLS = 16;
 const GAP = '  ';
+/** A transaction that is open for so many milliseconds is told: others are. */
+const HELD_MS = 1_000;
 const KEYS = 'q quit  p pause  < > sort  r reverse  ? help';
 
 interface Column {
@@ -41,7 +43,7 @@ const HELP = [
   '  WAL          length of the -wal file; ! where a reader keeps it beyond its limit',
   '  readers      processes inside a read transaction, where the system tells',
   '  clients      attached to the worker itself',
-  '  state        open, preparing, closed; * where the worker was too busy to answer',
+  '  state        open, preparing, closed, tx while a transaction keeps others waiting; * too busy to answer',
   '',
   '  < >          sort by the column beside     b l u w d   by batches, p99, queue, WAL, database',
   '  r            the other way round           p           pause: the screen stays as it is',
@@ -64,7 +66,7 @@ export function view(
   { columns: width, rows: height }: { readonly columns: number; readonly rows: number },
   colors: Output['colors'],
 ): string[] {
-  const message = state.message === null ? blocked(state.sample) : state.message;
+  const message = state.message ?? trouble(state.sample);
   const top = [
     colors.bold(fitStart(headline(state.sample), width)),
     fitStart(totals(state), width),
@@ -83,7 +85,7 @@ export function view(
 export function snapshot(state: TopState, colors: Output['colors']): string[] {
   const width = 120 + Math.max(0, ...(state.sample?.rows ?? []).map(({ db }) => cells(db)));
   const rows = state.sample?.rows.length ?? 0;
-  const message = blocked(state.sample);
+  const message = trouble(state.sample);
   return [
     headline(state.sample),
     totals(state),
@@ -117,7 +119,19 @@ function totals({ sample, paused }: TopState): string {
   ].join(GAP);
 }
 
-/** Who keeps a WAL beyond its limit: that needs a person. */
+/** What needs a person. */
+function trouble(sample: Sample | null): string | null {
+  return blocked(sample) ?? held(sample);
+}
+
+/** Whose transaction others wait for. */
+function held(sample: Sample | null): string | null {
+  const row = sample?.rows.find(({ heldBy }) => heldBy !== null && heldBy.sinceMs >= HELD_MS);
+  if (row === undefined || row.heldBy === null) return null;
+  return `${row.queue} wait for a transaction of ${row.heldBy.who} on ${row.db}, open for ${span(row.heldBy.sinceMs)}`;
+}
+
+/** Who keeps a WAL beyond its limit. */
 function blocked(sample: Sample | null): string | null {
   const row = sample?.rows.find(({ blockedBy }) => blockedBy !== null);
   if (row === undefined || row.blockedBy === null) return null;
@@ -188,6 +202,7 @@ function walOf({ wal, blockedBy }: Row): string {
   return blockedBy === null ? bytes(wal) : `!${bytes(wal)}`;
 }
 
-function stateOf({ state, stale }: Row): string {
-  return stale ? `${state}*` : state;
+function stateOf({ state, stale, heldBy }: Row): string {
+  const word = heldBy === null ? state : 'tx';
+  return stale ? `${word}*` : word;
 }

@@ -19,7 +19,15 @@ export interface Snapshot {
   readonly errors: { readonly [code: string]: number };
   readonly series: SeriesCounts;
   /** Of each database that is open. */
-  readonly gauges: ReadonlyMap<string, { readonly walBytes: number; readonly queueDepth: number }>;
+  readonly gauges: ReadonlyMap<string, Gauges>;
+}
+
+/** How a database stands. */
+export interface Gauges {
+  readonly walBytes: number;
+  readonly queueDepth: number;
+  /** Transactions of clients that are open. */
+  readonly transactions: number;
 }
 
 /** One metric, as prom-client's own registries exchange them. */
@@ -82,13 +90,7 @@ function ofDaemon(snapshot: Snapshot): Family[] {
 function ofDatabases({ series, gauges }: Snapshot): Family[] {
   const { named, others } = series;
   const counted: (readonly [db: string, counts: Counts])[] = [...named];
-  let otherWal = 0;
-  let otherQueue = 0;
-  for (const [db, { walBytes, queueDepth }] of gauges) {
-    if (named.has(db)) continue;
-    otherWal += walBytes;
-    otherQueue += queueDepth;
-  }
+  const unnamed = [...gauges].filter(([db]) => !named.has(db)).map(([, all]) => all);
   counted.push([OTHERS, others]);
   const counter = (name: string, help: string, value: (counts: Counts) => number) =>
     simple(
@@ -97,10 +99,10 @@ function ofDatabases({ series, gauges }: Snapshot): Family[] {
       help,
       counted.map(([db, counts]) => [{ db }, value(counts)] as const),
     );
-  const gauge = (name: string, help: string, key: 'walBytes' | 'queueDepth', others: number) =>
+  const gauge = (name: string, help: string, key: keyof Gauges) =>
     simple('gauge', name, help, [
       ...[...named.keys()].map((db) => [{ db }, gauges.get(db)?.[key] ?? 0] as const),
-      [{ db: OTHERS }, others],
+      [{ db: OTHERS }, unnamed.reduce((sum, all) => sum + all[key], 0)],
     ]);
   const seconds = (name: string, help: string, counts: (counts: Counts) => HistogramCounts) =>
     histogram(
@@ -120,8 +122,9 @@ function ofDatabases({ series, gauges }: Snapshot): Family[] {
     counter('skylinedb_commits_total', 'Transactions that have written.', ({ commits }) => commits),
     counter('skylinedb_checkpoints_total', 'Checkpoints.', ({ checkpoints }) => checkpoints),
     counter('skylinedb_worker_restarts_total', 'Workers that have died.', ({ restarts }) => restarts),
-    gauge('skylinedb_wal_bytes', 'Length of the -wal file.', 'walBytes', otherWal),
-    gauge('skylinedb_queue_depth', 'Batches accepted and not yet answered.', 'queueDepth', otherQueue),
+    gauge('skylinedb_wal_bytes', 'Length of the -wal file.', 'walBytes'),
+    gauge('skylinedb_queue_depth', 'Batches accepted and not yet answered.', 'queueDepth'),
+    gauge('skylinedb_open_transactions', 'Transactions of clients that are open.', 'transactions'),
     seconds(
       'skylinedb_batch_seconds',
       "From a batch's arrival at the worker to its answer.",

@@ -136,6 +136,18 @@ describe('nothing that is counted falls', () => {
   });
 });
 
+test('an open transaction shows', async () => {
+  await ground.daemon();
+  const wire = await ground.wire();
+  await wire.exec('x.db', ['CREATE TABLE t (a)']);
+  const { tx } = await wire.request({ type: 'BeginTx', db: 'x.db' });
+  const open = async () =>
+    (await ask(wire)).value('skylinedb_open_transactions', { db: ground.file('x.db') });
+  expect(await open()).toBe(1);
+  await wire.request({ type: 'Rollback', db: 'x.db', tx });
+  expect(await open()).toBe(0);
+});
+
 test('only so many databases have series of their own; the others are summed', async () => {
   await ground.daemon(['--metrics-databases', '2']);
   const wire = await ground.wire();

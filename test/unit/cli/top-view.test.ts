@@ -20,6 +20,7 @@ const row = (db: string, more: Partial<Row> = {}): Row => ({
   wal: 0,
   blockedBy: null,
   readers: 0,
+  heldBy: null,
   clients: 0,
   state: 'open',
   stale: false,
@@ -105,6 +106,15 @@ describe('the screen', () => {
     expect(lines[2]).toBe('The WAL of /d/x\\x1b[2J.db is kept beyond its limit by pid 9 sqlite3');
     expect(lines[4]).toContain('!128.0 MB');
     expect(lines.join('')).not.toContain('\x1b');
+  });
+
+  test('tells whose transaction others wait for, when it takes long', () => {
+    const heldBy = { who: 'app (pid 9)', sinceMs: 5_000 };
+    const lines = view(state([row('x.db', { heldBy, queue: 3 })]), { columns: 120, rows: 8 }, plain);
+    expect(lines[2]).toBe('3 wait for a transaction of app (pid 9) on /d/x.db, open for 5 s');
+    expect(lines[4]).toMatch(/ tx +12$/);
+    const short = { ...heldBy, sinceMs: 20 };
+    expect(view(state([row('x.db', { heldBy: short })]), { columns: 120, rows: 8 }, plain)[2]).toBe('');
   });
 
   test('has colours only where they are wanted', () => {
