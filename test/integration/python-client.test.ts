@@ -29,7 +29,7 @@ function works(command: string, ...args: string[]): boolean {
 const python = works('python3', '-c', 'import sys, sqlite3; sys.exit(sys.version_info < (3, 9))');
 const env = { PYTHONPATH: CLIENT, PYTHONDONTWRITEBYTECODE: '1' };
 
-test.skipIf(!python).each(['units', 'client', 'reader', 'exactly_once'])(
+test.skipIf(!python).each(['units', 'client', 'reader', 'exactly_once', 'transaction'])(
   'tests/test_%s.py (skipped without Python 3.9 or newer)',
   async (name) => {
     // Warnings are errors: a socket or file that is left open is one.

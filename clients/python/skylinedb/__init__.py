@@ -18,6 +18,7 @@ from .client import Client, connect
 from .database import Database
 from .errors import SkylineError
 from .reader import Reader
+from .transaction import Transaction
 from .values import Params, SqlInput, SqlOutput
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "SqlInput",
     "SqlOutput",
     "Statement",
+    "Transaction",
     "__version__",
     "connect",
 ]

@@ -180,6 +180,11 @@ class Client:
         with self.lane() as lane:
             return lane.batch(db, fields, timeout, self._seen)
 
+    @property
+    def exactly_once(self) -> bool:
+        """Whether what is written is numbered, so that it is known again."""
+        return self._exactly_once
+
     @contextmanager
     def lane(self) -> Iterator[Lane]:
         """A lane for one request at a time; it goes back into the pool."""

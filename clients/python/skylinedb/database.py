@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, 
 from .batch import BatchResult, BatchStatement, ExecResult, Statement, decode_batch, decode_exec, encode_batch, milliseconds
 from .connection import OnProgress
 from .reader import Reader
+from .transaction import Transaction, transaction
 from .values import Params, SqlOutput
 
 if TYPE_CHECKING:
@@ -97,6 +98,38 @@ class Database:
             results=results,
         )
         return decode_batch(self._client.batch(self.path, fields, timeout))
+
+    @contextmanager
+    def transaction(
+        self,
+        *,
+        read: Optional[bool] = None,
+        durable: Optional[bool] = None,
+        lease: Optional[float] = None,
+        longest: Optional[float] = None,
+        timeout: Optional[float] = None,
+    ) -> Iterator[Transaction]:
+        """A transaction to read, decide and write in: committed at the end of the block, rolled back when the block raises.
+
+        ::
+
+            with db.transaction() as tx:
+                (row,) = tx.all("SELECT count FROM stock WHERE item = ?", ["tea"])
+                tx.run("UPDATE stock SET count = ? WHERE item = ?", [decide(row["count"]), "tea"])
+
+        All others who write wait meanwhile, this database's own ``exec`` in other threads too: in the block, use ``tx`` alone.
+
+        :param read: a consistent snapshot to read, for which nobody waits
+        :param lease: seconds without use after which the daemon rolls it back; 5 by default
+        :param longest: seconds after which it does so in any case; at most 60, which is the default
+        :param timeout: seconds to wait for its turn
+        :raises SkylineError: ``TX_EXPIRED`` when it has ended before the block: then nothing of it was applied
+        """
+        options = {"lease": lease, "max": longest, "timeout": timeout}
+        flags = {"read": read, "durable": durable}
+        with self._client.lane() as lane:
+            with transaction(self._client, self._client.exactly_once, lane, self.path, options, flags) as tx:
+                yield tx
 
     def reader(self, busy_timeout: float = 5.0) -> Reader:
         """A direct, read-only connection to the file. It sees every write whose answer has arrived.

@@ -67,8 +67,8 @@ class UnderFire(GroundTest):
         self.fire(4, other.shutdown)
 
 
-class Scripted(unittest.TestCase):
-    """What the client sends again, and what it says of it, line by line."""
+class Script(unittest.TestCase):
+    """A daemon that follows a script."""
 
     def setUp(self) -> None:
         ground = GroundTest()
@@ -134,6 +134,10 @@ class Scripted(unittest.TestCase):
         error = self.run_batch(timeout, **options)
         assert isinstance(error, SkylineError), error
         return error
+
+
+class Scripted(Script):
+    """What the client sends again, and what it says of it, line by line."""
 
     def test_a_lost_batch_is_sent_again_under_its_number(self) -> None:
         self.serve(None, None, OK)
