@@ -1,5 +1,6 @@
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { Playground, until } from '../support/playground.js';
+import { FIXTURES, finished, Playground, until } from '../support/playground.js';
 import { Watcher } from '../support/watcher.js';
 import type { Message } from '../support/wire.js';
 
@@ -94,4 +95,58 @@ it('a client that is killed leaves no subscription behind', async () => {
   });
   await writer.exec(db, ['INSERT INTO a VALUES (1)']);
   await playground.expectCleanEnd();
+});
+
+interface Told {
+  readonly change?: { readonly epoch: number; readonly rev: number; readonly reset?: true };
+  readonly rows?: readonly { readonly n: number; readonly sum: number }[];
+}
+
+it('watch and live miss nothing, whichever of worker and daemon is killed, and however often', async () => {
+  const writer = await playground.wire();
+  await writer.exec(db, ['CREATE TABLE counts (who TEXT, n INTEGER)']);
+  const query = 'SELECT count(*) AS n, ifnull(sum(n), 0) AS sum FROM counts';
+  const watching = playground.start(process.execPath, [join(FIXTURES, 'watches.mjs'), db, query]);
+  const told: Told[] = [];
+  let rest = '';
+  watching.stdout?.on('data', (text) => {
+    const lines = (rest + String(text)).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) told.push(JSON.parse(line) as Told);
+  });
+  const changes = () => told.flatMap(({ change }) => change ?? []);
+  const rows = () => told.flatMap((one) => one.rows ?? []);
+  const counting = playground.start(process.execPath, [
+    join(FIXTURES, 'counts-through-all.mjs'),
+    db,
+    'w',
+    '4',
+  ]);
+  const counted = finished(counting);
+  for (let kills = 0; kills < 6; kills += 1) {
+    const [changed, read] = [changes().length, rows().length];
+    await until('both have told of more', () => changes().length > changed + 20 && rows().length > read + 2);
+    for (const pid of kills % 2 === 0 ? playground.workers() : playground.daemons())
+      process.kill(pid, 'SIGKILL');
+  }
+  counting.stdin?.write('stop\n');
+  expect((await counted).code).toBe(0);
+  // By hand, from the file itself.
+  const sqlite = async (sql: string) => JSON.parse(await playground.sqlite3(db, sql)) as number[];
+  const [rev] = await sqlite('SELECT json_array(rev) FROM _skylinedb_database');
+  const [n, sum] = await sqlite('SELECT json_array(count(*), sum(n)) FROM counts');
+  await until('they have told of the last', () => changes().at(-1)?.rev === rev && rows().at(-1)?.n === n);
+  expect(rows().at(-1)).toEqual({ n, sum });
+  const counts = rows().map((row) => row.n);
+  expect(counts).toEqual([...counts].sort((one, other) => one - other));
+  // In order, and without a gap that is not told.
+  for (const [at, { epoch, rev: next, reset }] of changes().entries()) {
+    const before = changes()[at - 1];
+    expect(epoch).toBe(1);
+    if (before === undefined) continue;
+    if (reset === true) expect(next).toBeGreaterThanOrEqual(before.rev);
+    else expect(next).toBe(before.rev + 1);
+  }
+  expect(changes().filter(({ reset }) => reset === true).length).toBeLessThanOrEqual(4);
+  watching.kill('SIGKILL');
 });
