@@ -114,8 +114,10 @@ export class ChangeFeed {
 
   /** Its answer is out: events may follow. */
   start(subscriber: Subscriber): void {
+    // It may have gone before.
+    if (!this.#subscribers.has(subscriber)) return;
     subscriber.begun = true;
-    if (this.#blocked !== null && this.#subscribers.has(subscriber)) subscriber.send('wal', this.#blocked);
+    if (this.#blocked !== null) subscriber.send('wal', this.#blocked);
     this.#tell(subscriber);
   }
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { FIXTURES, finished, Playground, until } from '../support/playground.js';
 import { Watcher } from '../support/watcher.js';
 import type { Message } from '../support/wire.js';
@@ -15,7 +15,7 @@ afterEach(() => playground.dispose());
 
 const revs = (events: readonly Message[]) => events.map(({ rev }) => rev);
 
-it('each rev is told once, however often workers are killed', async () => {
+test('each rev is told once, however often workers are killed', async () => {
   const writer = await playground.wire();
   await writer.exec(db, ['CREATE TABLE a (x)']);
   const watcher = await Watcher.open(playground, db);
@@ -40,7 +40,7 @@ it('each rev is told once, however often workers are killed', async () => {
   expect(rev).toBeGreaterThan(last);
 });
 
-it('what a worker had committed and not told is told without anybody asking for it', async () => {
+test('what a worker had committed and not told is told without anybody asking for it', async () => {
   const writer = await playground.wire();
   await writer.exec(db, ['CREATE TABLE a (x)']);
   const watcher = await Watcher.open(playground, db);
@@ -57,7 +57,7 @@ it('what a worker had committed and not told is told without anybody asking for 
   expect(await watcher.next()).toMatchObject({ event: 'change', rev: 3, tables: ['a'] });
 });
 
-it('an idle worker that is killed is followed by one that hears of what others write', async () => {
+test('an idle worker that is killed is followed by one that hears of what others write', async () => {
   const writer = await playground.wire();
   await writer.exec(db, ['CREATE TABLE a (x)']);
   const watcher = await Watcher.open(playground, db);
@@ -68,7 +68,7 @@ it('an idle worker that is killed is followed by one that hears of what others w
   expect(await watcher.next()).toMatchObject({ event: 'change', foreign: true, rev: 1 });
 });
 
-it('a new daemon tells whoever comes back from where it was, or to read afresh', async () => {
+test('a new daemon tells whoever comes back from where it was, or to read afresh', async () => {
   const writer = await playground.wire();
   await writer.exec(db, ['CREATE TABLE a (x)']);
   await Watcher.open(playground, db);
@@ -84,7 +84,7 @@ it('a new daemon tells whoever comes back from where it was, or to read afresh',
   expect(await behind.next()).toMatchObject({ event: 'change', rev: 3, tables: ['a'] });
 });
 
-it('a client that is killed leaves no subscription behind', async () => {
+test('a client that is killed leaves no subscription behind', async () => {
   const writer = await playground.wire();
   await writer.exec(db, ['CREATE TABLE a (x)']);
   const watcher = await Watcher.open(playground, db);
@@ -102,7 +102,7 @@ interface Told {
   readonly rows?: readonly { readonly n: number; readonly sum: number }[];
 }
 
-it('watch and live miss nothing, whichever of worker and daemon is killed, and however often', async () => {
+test('watch and live miss nothing, whichever of worker and daemon is killed, and however often', async () => {
   const writer = await playground.wire();
   await writer.exec(db, ['CREATE TABLE counts (who TEXT, n INTEGER)']);
   const query = 'SELECT count(*) AS n, ifnull(sum(n), 0) AS sum FROM counts';

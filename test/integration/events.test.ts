@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Playground, until } from '../support/playground.js';
 import { Watcher } from '../support/watcher.js';
 import type { Message } from '../support/wire.js';
@@ -31,7 +31,7 @@ const change = (rev: number, tables: readonly string[], more: Message = {}) => (
 describe('a subscription', () => {
   beforeEach(() => playground.daemon());
 
-  it('is told of each commit in order, with its tables, and can read it by then', async () => {
+  test('is told of each commit in order, with its tables, and can read it by then', async () => {
     const writer = await playground.wire();
     const watcher = await Watcher.open(playground, db);
     expect(watcher.reply).toMatchObject({ subscription: 1, db_path: db, rev: 0, epoch: 1 });
@@ -50,7 +50,7 @@ describe('a subscription', () => {
     ]);
   });
 
-  it('is told of every batch of a group, and of each statement of tx none', async () => {
+  test('is told of every batch of a group, and of each statement of tx none', async () => {
     const writer = await playground.wire();
     await writer.exec(db, ['CREATE TABLE a (x)', 'CREATE TABLE b (x)']);
     const watcher = await Watcher.open(playground, db);
@@ -68,7 +68,7 @@ describe('a subscription', () => {
     expect(events.slice(-3).map(({ tables }) => tables)).toEqual([['a'], ['b'], []]);
   });
 
-  it('hears of what attached clients commit', async () => {
+  test('hears of what attached clients commit', async () => {
     const writer = await playground.wire();
     await writer.exec(db, ['CREATE TABLE a (x)']);
     const watcher = await Watcher.open(playground, db);
@@ -79,7 +79,7 @@ describe('a subscription', () => {
     expect(await attached.request({ type: 'Subscribe' })).toMatchObject({ code: 'INVALID_REQUEST' });
   });
 
-  it("is told of a client's own transaction as of one batch, when it is committed", async () => {
+  test("is told of a client's own transaction as of one batch, when it is committed", async () => {
     const writer = await playground.wire();
     await writer.exec(db, ['CREATE TABLE a (x)', 'CREATE TABLE b (x)', 'CREATE TABLE c (x)']);
     const watcher = await Watcher.open(playground, db);
@@ -98,7 +98,7 @@ describe('a subscription', () => {
     expect(await watcher.take(2)).toEqual([change(3, ['c']), { ...change(3, ['c']), subscription: 2 }]);
   });
 
-  it('counts from behind what its own connection has sent before', async () => {
+  test('counts from behind what its own connection has sent before', async () => {
     const wire = await playground.wire();
     wire.send({ type: 'ExecBatch', db, stmts: [{ sql: 'CREATE TABLE a (x)' }] });
     wire.send({ type: 'Subscribe', db });
@@ -111,7 +111,7 @@ describe('a subscription', () => {
     expect([third, fourth].filter((one) => one?.event === 'change')).toEqual([change(2, ['a'])]);
   });
 
-  it('can be for some tables only', async () => {
+  test('can be for some tables only', async () => {
     const writer = await playground.wire();
     await writer.exec(db, PLANETS);
     const watcher = await Watcher.open(playground, db, { tables: ['LOG'] });
@@ -120,7 +120,7 @@ describe('a subscription', () => {
     expect(await watcher.next()).toEqual(change(3, ['log', 'planets']));
   });
 
-  it('ends with Unsubscribe, which names only its own', async () => {
+  test('ends with Unsubscribe, which names only its own', async () => {
     const writer = await playground.wire();
     await writer.exec(db, ['CREATE TABLE a (x)']);
     const { wire } = await Watcher.open(playground, db);
@@ -138,7 +138,7 @@ describe('a subscription', () => {
     expect(await wire.next()).toMatchObject({ id: 'last' });
   });
 
-  it.each([
+  test.each([
     { since: 4 },
     { since: { epoch: 1 } },
     { since: { epoch: 1, rev: -1 } },
@@ -155,7 +155,7 @@ describe('a subscription', () => {
     });
   });
 
-  it('is refused beyond the limit, which is named', async () => {
+  test('is refused beyond the limit, which is named', async () => {
     const wire = await playground.wire();
     const { limits } = await wire.request({ type: 'Hello', protocol: 1 });
     const { max_subscriptions: most } = limits as { max_subscriptions: number };
@@ -176,7 +176,7 @@ describe('a subscription', () => {
     });
   });
 
-  it('creates no file', async () => {
+  test('creates no file', async () => {
     const watcher = await Watcher.open(playground, db);
     expect(await watcher.wire.request({ type: 'Ping', db })).toMatchObject({ exists: false });
   });
@@ -185,7 +185,7 @@ describe('a subscription', () => {
 describe('since', () => {
   beforeEach(() => playground.daemon());
 
-  it('tells what was missed while the connection was away', async () => {
+  test('tells what was missed while the connection was away', async () => {
     const writer = await playground.wire();
     await writer.exec(db, ['CREATE TABLE a (x)']);
     const first = await Watcher.open(playground, db);
@@ -198,7 +198,7 @@ describe('since', () => {
     expect(await second.next()).toEqual(change(5, ['a']));
   });
 
-  it.each([
+  test.each([
     ['is from before anybody watched', { epoch: 1, rev: 1 }],
     ['is of another epoch', { epoch: 7, rev: 3 }],
     ['was never reached', { epoch: 1, rev: 30 }],
@@ -212,7 +212,7 @@ describe('since', () => {
     expect(await watcher.next()).toEqual(change(4, ['a']));
   });
 
-  it('says nothing to whoever has missed nothing', async () => {
+  test('says nothing to whoever has missed nothing', async () => {
     const writer = await playground.wire();
     await writer.exec(db, ['CREATE TABLE a (x)']);
     const watcher = await Watcher.open(playground, db, { since: { epoch: 1, rev: 1 } });
@@ -224,7 +224,7 @@ describe('since', () => {
 describe('a subscriber that does not read', () => {
   beforeEach(() => playground.daemon());
 
-  it('keeps no writer waiting, and is told to read afresh', async () => {
+  test('keeps no writer waiting, and is told to read afresh', async () => {
     const writer = await playground.wire();
     const table = `t${'_'.repeat(900)}`;
     await writer.exec(db, [`CREATE TABLE ${table} (x)`]);
@@ -249,7 +249,7 @@ describe('a subscriber that does not read', () => {
 });
 
 describe('writes that bypass the daemon', () => {
-  it('are told of while a worker serves the database, in their place', async () => {
+  test('are told of while a worker serves the database, in their place', async () => {
     await playground.daemon();
     const writer = await playground.wire();
     await writer.exec(db, ['CREATE TABLE a (x)']);
@@ -263,7 +263,7 @@ describe('writes that bypass the daemon', () => {
     expect(await watcher.take(3)).toEqual([change(2, ['a']), { ...foreign, rev: 2 }, change(3, ['a'])]);
   });
 
-  it('are told of while there is no worker, whom watching does not keep', async () => {
+  test('are told of while there is no worker, whom watching does not keep', async () => {
     await playground.daemon(['--worker-idle-timeout', '100ms']);
     const writer = await playground.wire();
     await writer.exec(db, ['CREATE TABLE a (x)']);
@@ -279,7 +279,7 @@ describe('writes that bypass the daemon', () => {
 describe('another file in its place', () => {
   beforeEach(() => playground.daemon());
 
-  it('is told by a reset with the new epoch when it was replaced', async () => {
+  test('is told by a reset with the new epoch when it was replaced', async () => {
     const writer = await playground.wire();
     const other = playground.file('other.db');
     await writer.exec(db, ['CREATE TABLE a (x)']);
@@ -291,7 +291,7 @@ describe('another file in its place', () => {
     expect(await watcher.next()).toEqual(change(2, ['b'], { epoch: 2 }));
   });
 
-  it('is told when it was deleted, without a request that would notice', async () => {
+  test('is told when it was deleted, without a request that would notice', async () => {
     const writer = await playground.wire();
     await writer.exec(db, ['CREATE TABLE a (x)']);
     const watcher = await Watcher.open(playground, db);
@@ -301,7 +301,7 @@ describe('another file in its place', () => {
     expect(await watcher.next()).toEqual(change(1, ['c'], { epoch: 2 }));
   });
 
-  it('is not there after a close and reopen of the same one', async () => {
+  test('is not there after a close and reopen of the same one', async () => {
     const writer = await playground.wire();
     await writer.exec(db, ['CREATE TABLE a (x)']);
     const watcher = await Watcher.open(playground, db);
