@@ -258,9 +258,16 @@ test('many at once, from several clients, are done one after the other, and none
 
 test('what was sent before it is done before it, and a snapshot stays as it was', async () => {
   const db = await begun();
+  // All of them wait in the daemon, where each connection has its turns.
+  const held = await (await opened('other')).begin();
   const earlier = Array.from({ length: 50 }, (_, at) => db.run('INSERT INTO t (n) VALUES (?)', [at]));
-  const n = await db.transaction((tx) => tx.get(COUNT));
-  expect(n).toEqual({ n: 50 });
+  const n = db.transaction((tx) => tx.get(COUNT));
+  await until('they wait', async () => {
+    const { databases } = await (clients[0] as Client).status();
+    return (databases[0]?.queue_depth ?? 0) >= 50;
+  });
+  await held.rollback();
+  expect(await n).toEqual({ n: 50 });
   await Promise.all(earlier);
   await db.transaction(
     async (snapshot) => {
