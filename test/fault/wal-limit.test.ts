@@ -5,6 +5,7 @@ import { parseProcLocks } from '../../daemon/worker/lock-holders.js';
 import { integrity, openers, walBytes } from '../support/database-files.js';
 import { Fixture } from '../support/fixture.js';
 import { Playground, until } from '../support/playground.js';
+import { Watcher } from '../support/watcher.js';
 import type { Message, Wire } from '../support/wire.js';
 
 /** What the WAL may have, and what happens when others do not let it. */
@@ -76,6 +77,7 @@ test('without readers the WAL never exceeds its limit, however much is written',
 });
 
 test('a reader that stays is named while writes go on; when it has left, the WAL is within its limit again', async () => {
+  const watcher = await Watcher.open(ground, DB, { tables: ['none'] });
   const reader = await Fixture.start(ground, 'hold-read-transaction', file);
   const holder = { pid: reader.pid, command: expect.stringContaining('hold-read-transaction.mjs') };
   await write(1_000);
@@ -84,6 +86,8 @@ test('a reader that stays is named while writes go on; when it has left, the WAL
   expect(logged()).toMatchObject([{ level: 40, wal_limit: LIMIT, holders: [holder] }]);
   expect(logged()[0]?.msg).toContain(`pid ${reader.pid} (`);
   expect((await wal())?.blocked).toEqual({ since_ms: expect.any(Number), holders: [holder] });
+  const told = { event: 'wal', subscription: 1, db: file, limit: LIMIT, wal_bytes: expect.any(Number) };
+  expect(await watcher.next()).toEqual({ ...told, blocked: true, holders: [holder] });
   const cli = await ground.cli(['status', '--db', file]);
   expect(cli.stdout).toContain(`pid ${reader.pid} (`);
   await write(200);
@@ -95,6 +99,7 @@ test('a reader that stays is named while writes go on; when it has left, the WAL
   await until('that is logged', () => logged().length === 2);
   expect(logged()[1]).toMatchObject({ level: 30, wal_limit: LIMIT });
   expect(await wal()).toMatchObject({ pending: 0, blocked: null });
+  expect(await watcher.next()).toEqual({ ...told, blocked: false, lasted_ms: expect.any(Number) });
   expect(await write(500)).toBeLessThanOrEqual(LIMIT);
   await reader.end();
   await expectWhole();

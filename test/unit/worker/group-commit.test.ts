@@ -235,7 +235,7 @@ test.each([
     if (schema.includes(DEFERRED)) expect(groups).toBe(0);
     else expect(groups).toBeGreaterThan(200);
   },
-  60_000,
+  120_000,
 );
 
 /** Executes batches in one group and returns what came of each. */
