@@ -92,20 +92,12 @@ export class Guard {
    * @throws SkylineError `STATEMENT_NOT_ALLOWED`, `INVALID_REQUEST`, with the statement's index
    */
   checkExec(request: DecodedBatch, frame: FrameText): CheckedBatch {
-    const index = request.stmts.findIndex(({ sql }) => isSavepoint(sql));
-    const statement = request.stmts[index];
-    if (statement === undefined) return this.check(request, frame);
-    if (request.stmts.length > 1) throw atStatement(notAlone(), index);
-    const checked = { statement, facts: SAVEPOINT, plan: parameterPlan([]) };
-    return {
-      request,
-      frame,
-      statements: [checked],
-      mayWrite: false,
-      observes: false,
-      turn: null,
-      isSavepoint: true,
-    };
+    try {
+      return this.check(request, frame);
+    } catch (error) {
+      if (!(error instanceof SkylineError) || error.code !== 'STATEMENT_NOT_ALLOWED') throw error;
+      return savepointOf(request, frame, error);
+    }
   }
 
   #checkStatement(statement: DecodedStatement, request: DecodedBatch, index: number): CheckedStatement {
@@ -138,6 +130,24 @@ export class Guard {
 
 /** Knows of no parameters, rows or changes. */
 const SAVEPOINT: StatementFacts = { ...READS, observes: false, readsOwnTables: false, variables: [] };
+
+/** @param refusal what is thrown unless there is a SAVEPOINT or its like, by itself */
+function savepointOf(request: DecodedBatch, frame: FrameText, refusal: SkylineError): CheckedBatch {
+  const index = request.stmts.findIndex(({ sql }) => isSavepoint(sql));
+  const statement = request.stmts[index];
+  if (statement === undefined) throw refusal;
+  if (request.stmts.length > 1) throw atStatement(notAlone(), index);
+  const checked = { statement, facts: SAVEPOINT, plan: parameterPlan([]) };
+  return {
+    request,
+    frame,
+    statements: [checked],
+    mayWrite: false,
+    observes: false,
+    turn: null,
+    isSavepoint: true,
+  };
+}
 
 function notAlone(): SkylineError {
   return new SkylineError(

@@ -41,7 +41,7 @@ const EFFECTS = byWord<Effect>([
 
 const REFUSED_VERBS = byWord<string>([
   [
-    'the daemon puts each batch into a transaction. Send what belongs together as one batch: one db.batch, one skylinedb-cli exec, the "stmts" of one ExecBatch.',
+    'the daemon puts each batch into a transaction. Send what belongs together as one batch: one db.batch, one skylinedb-cli exec, the "stmts" of one ExecBatch. A transaction that stays open is begun and ended with requests of its own: db.transaction, or BeginTx, Commit and Rollback.',
     'begin commit end rollback savepoint release',
   ],
   ['a batch works on one database file. Send each file its own request, with its "db".', 'attach detach'],
