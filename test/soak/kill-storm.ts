@@ -5,7 +5,9 @@ import {
   makeMarks,
   type ReaderReport,
   readMarks,
+  type SubscriberReport,
   startReader,
+  startSubscriber,
   startWriter,
   type WriterReport,
 } from '../support/marks.js';
@@ -37,6 +39,7 @@ export async function killStorm({ ground, random, seconds }: StormSetting): Prom
   const wire = await ground.wire();
   await makeMarks(wire, db);
   wire.destroy();
+  const subscriber = await startSubscriber(ground, db, 1);
   const writers = await Promise.all(
     Array.from({ length: WRITERS }, (_, at) =>
       startWriter(ground, {
@@ -53,9 +56,17 @@ export async function killStorm({ ground, random, seconds }: StormSetting): Prom
   const kills = await killAllAlong(ground, random, performance.now() + seconds * 1000);
   const reports = await Promise.all(writers.map((writer) => endOf<WriterReport>(writer)));
   const looks = await Promise.all(readers.map((reader) => endOf<ReaderReport>(reader)));
+  const lastRev = Math.max(...reports.flatMap(({ done }) => done.map(([, rev]) => rev)));
+  subscriber.say(`${lastRev}`);
+  const heard = await subscriber.json<SubscriberReport>();
+  await subscriber.exited;
   await leave(ground);
   const verdict = judge(reports, await readMarks(ground, db));
-  const violations = [...verdict.violations, ...looks.flatMap((report) => report.violations)];
+  const violations = [
+    ...verdict.violations,
+    ...looks.flatMap((report) => report.violations),
+    ...heard.violations,
+  ];
   const unexpected = Object.keys(verdict.codes).filter((code) => !EXPECTED.has(code));
   if (unexpected.length > 0) violations.push(`failures that nothing explains: ${unexpected.join(', ')}`);
   return {
@@ -68,6 +79,8 @@ export async function killStorm({ ground, random, seconds }: StormSetting): Prom
         Object.entries(verdict.codes).map(([code, count]) => [`  of them ${code}`, count]),
       ),
       'looks of readers': looks.reduce((sum, report) => sum + report.looks, 0),
+      'changes told': heard.changes,
+      'resets told': heard.resets,
     },
     violations,
   };

@@ -19,6 +19,13 @@ export interface ReaderReport {
   readonly violations: readonly string[];
 }
 
+/** What test/fixtures/storm-subscriber.mjs says in the end. */
+export interface SubscriberReport {
+  readonly changes: number;
+  readonly resets: number;
+  readonly violations: readonly string[];
+}
+
 /** The tables of the storms: made in one batch, so that from then on rev and ids count together. */
 export const MARK_TABLES = [
   'CREATE TABLE marks (id INTEGER PRIMARY KEY, who TEXT NOT NULL, n INTEGER NOT NULL, counted INTEGER NOT NULL, ballast BLOB)',
@@ -48,6 +55,13 @@ export async function startWriter(
 /** Starts a reader that looks all along. */
 export async function startReader(ground: Playground, db: string): Promise<Program> {
   const program = Program.fixture(ground, 'storm-reader', [db]);
+  await expectLine(program, 'begun');
+  return program;
+}
+
+/** Starts one that hears of every change from now on. */
+export async function startSubscriber(ground: Playground, db: string, rev: number): Promise<Program> {
+  const program = Program.fixture(ground, 'storm-subscriber', [db, `${rev}`]);
   await expectLine(program, 'begun');
   return program;
 }

@@ -28,7 +28,7 @@ function titlesOf(file: string): Set<string> {
   const titles = new Set<string>();
   const source = ts.createSourceFile(file, readFileSync(`${ROOT}${file}`, 'utf8'), ts.ScriptTarget.ES2023);
   const visit = (node: ts.Node): void => {
-    if (ts.isCallExpression(node) && ['test', 'describe'].includes(nameOf(node.expression))) {
+    if (ts.isCallExpression(node) && ['test', 'it', 'describe'].includes(nameOf(node.expression))) {
       const [title] = node.arguments;
       if (title !== undefined && ts.isStringLiteralLike(title))
         titles.add(title.text.replace(/%[sijdf#]/g, '…'));
