@@ -29,6 +29,9 @@ export async function usersOf(database: RoutedDatabase, said: Said = () => undef
   for (const { lane, client, since_ms: ms } of stats?.transactions ?? [])
     reasons.push(`a transaction${ofClient(client ?? said(lane))} is open since ${ms} ms`);
   const working = reasons.length > 0;
+  const { subscriptions } = database;
+  if (subscriptions > 0)
+    reasons.push(subscriptions === 1 ? 'a client watches it' : `${subscriptions} subscriptions watch it`);
   const holders = walConnections(database.path).filter(({ pid }) => pid !== database.worker?.pid);
   if (holders.length > 0) reasons.push(`${describeHolders(holders)} has the file open`);
   return { reasons, holders, working };

@@ -442,6 +442,18 @@ describe('in use', () => {
     expect(await wire.rows('suns', 'SELECT a FROM t')).toEqual([['vega']]);
   });
 
+  test('by a subscription: force takes the file away from under it', async () => {
+    await makeStars();
+    const other = await ground.wire();
+    expect(await other.request({ type: 'Subscribe', db: 'stars' })).toMatchObject({ status: 'ok' });
+    const refused = await rename('stars', 'suns');
+    expect(refused).toMatchObject({ code: 'DATABASE_IN_USE' });
+    expect(refused.message).toContain('a client watches it');
+    expect(await rename('stars', 'suns', { force: true })).toMatchObject({ rev: 1 });
+    other.destroy();
+    expect(await wire.rows('suns', 'SELECT a FROM t')).toEqual([['vega']]);
+  });
+
   test('by whoever has closed it for maintenance', async () => {
     await makeStars();
     await wire.request({ type: 'CloseDatabase', db: 'stars' });
