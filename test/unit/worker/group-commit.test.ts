@@ -5,7 +5,6 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Guard } from '../../../daemon/worker/batch.js';
 import { isGroupable, type Outcome } from '../../../daemon/worker/execute.js';
-import type { WorkerOptions } from '../../../daemon/worker/link.js';
 import { ServedDatabase, type Work } from '../../../daemon/worker/served-database.js';
 import { decodeExecBatch } from '../../../protocol/decode-request.js';
 import { toErrorReply } from '../../../protocol/errors.js';
@@ -13,6 +12,7 @@ import { parseObject } from '../../../protocol/frame.js';
 import type { Limits } from '../../../protocol/messages.js';
 import { FrameText } from '../../../protocol/values.js';
 import { rarely } from '../../support/rarely.js';
+import { workerOptions } from '../../support/worker-options.js';
 
 /**
  * Grouping cannot be observed, and sessions and watchers neither: the same batches, in groups with or without sessions and
@@ -42,22 +42,7 @@ afterEach(() => {
 });
 
 function database(name: string, watched = false): ServedDatabase {
-  const options: WorkerOptions = {
-    path: join(dir, name),
-    endpoint: 'test',
-    socket: 'test.w1-1',
-    routerPid: process.pid,
-    durability: 'normal',
-    busyTimeoutMs: 100,
-    idleTimeoutMs: 0,
-    sessionTtlMs: 0,
-    walLimit: 64 * 1024 * 1024,
-    txLeaseMs: 5_000,
-    txMaxMs: 60_000,
-    limits: LIMITS,
-    watched,
-    known: null,
-  };
+  const options = workerOptions(join(dir, name), LIMITS, { busyTimeoutMs: 100, watched });
   return new ServedDatabase(options, () => undefined);
 }
 

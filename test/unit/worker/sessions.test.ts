@@ -15,6 +15,7 @@ import { parseObject } from '../../../protocol/frame.js';
 import type { Limits } from '../../../protocol/messages.js';
 import { FrameText } from '../../../protocol/values.js';
 import { rarely } from '../../support/rarely.js';
+import { workerOptions } from '../../support/worker-options.js';
 
 const LIMITS: Limits = {
   max_frame: 4 * 1024 * 1024,
@@ -39,24 +40,7 @@ afterEach(() => {
 });
 
 function database(name: string, more: Partial<WorkerOptions> = {}): ServedDatabase {
-  const options: WorkerOptions = {
-    path: join(dir, name),
-    endpoint: 'test',
-    socket: 'test.w1-1',
-    routerPid: process.pid,
-    durability: 'normal',
-    busyTimeoutMs: 0,
-    idleTimeoutMs: 0,
-    sessionTtlMs: 0,
-    walLimit: 64 * 1024 * 1024,
-    txLeaseMs: 5_000,
-    txMaxMs: 60_000,
-    limits: LIMITS,
-    watched: false,
-    known: null,
-    ...more,
-  };
-  return new ServedDatabase(options, () => undefined);
+  return new ServedDatabase(workerOptions(join(dir, name), LIMITS, more), () => undefined);
 }
 
 const guard = new Guard();
