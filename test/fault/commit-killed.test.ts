@@ -16,7 +16,7 @@ beforeEach(async () => {
   ground = new Playground();
   faults = new DiskFaults(preload, ground.dir, ground.file('x.db'));
   await ground.daemon([], faults.env);
-  client = await connect({ socket: ground.socket });
+  client = await connect({ socket: ground.socket, autoStart: false });
   db = client.database(ground.file('x.db'));
   await db.exec('CREATE TABLE t (n)');
 });

@@ -12,7 +12,7 @@ afterEach(async () => {
 
 test('a progress callback that throws fails its own request and no other', async () => {
   await ground.daemon();
-  const client = await connect({ socket: ground.socket });
+  const client = await connect({ socket: ground.socket, autoStart: false });
   const db = client.database(ground.file('x.db'));
   await db.exec('CREATE TABLE t (a)');
   const backup = db.backup(ground.file('copy.db'), {
