@@ -301,6 +301,8 @@ export interface WorkerStats extends WorkerCounts {
 export interface Outlet {
   /** What is sent in one turn of the event loop leaves together. */
   send(kind: LinkKind, tag: number, lane: number, number: number, payload?: string | Buffer): void;
+  /** Says something unasked. */
+  notice(notice: Notice): void;
   /** Writes what was sent. Until all of it is out, so that it arrives even if this process dies; undefined when it is out already. */
   flushed(): Promise<void> | undefined;
   /**

@@ -32,6 +32,9 @@ const outlet: Outlet = {
     if (typeof payload === 'string') output.writeFrame(linkHeader(kind, tag, lane, number), payload);
     else for (const part of encodeLink(kind, tag, lane, number, payload)) output.write(part);
   },
+  notice(notice) {
+    outlet.send(LinkKind.Notice, 0, 0, 0, Buffer.from(JSON.stringify(notice)));
+  },
   flushed() {
     output.flush();
     if (link.writableLength === 0) return undefined;
@@ -80,7 +83,7 @@ process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => undefined);
 process.on('SIGHUP', () => undefined);
 
-outlet.send(LinkKind.Notice, 0, 0, 0, Buffer.from(JSON.stringify({ event: 'ready' })));
+outlet.notice({ event: 'ready' });
 
 // SQLite itself is loaded with the first connection: a spare has the time for it now.
 setImmediate(() => {
