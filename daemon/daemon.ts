@@ -94,7 +94,7 @@ export class Daemon {
     try {
       await removeDeadSocket(endpoint);
       removeWorkerSockets(endpoint);
-      this.#listener = await serve(endpoint, (stream) => this.#router.connect(stream));
+      this.#listener = await serve(endpoint, (stream) => this.#router.clients.connect(stream));
     } catch (error) {
       this.#lock.release();
       throw startFailure(endpoint, error);
@@ -206,10 +206,10 @@ export class Daemon {
   }
 
   async #goodbye(): Promise<void> {
-    this.#router.disconnect();
+    this.#router.clients.disconnect();
     const end = performance.now() + GOODBYE_MS;
-    await until(() => this.#router.connections === 0 || performance.now() > end);
-    this.#router.destroy();
+    await until(() => this.#router.clients.size === 0 || performance.now() > end);
+    this.#router.clients.destroy();
     this.#state = 'stopped';
     this.#log.info('stopped');
     this.#onStopped();
@@ -242,7 +242,7 @@ export class Daemon {
   #watchIdle(): void {
     if (this.#config.idleTimeoutMs === 0 || this.#state !== 'serving') return;
     clearTimeout(this.#idleTimer);
-    if (this.#router.connections > 0 || this.#pool.size > 0) return;
+    if (this.#router.clients.size > 0 || this.#pool.size > 0) return;
     this.#idleTimer = setTimeout(() => void this.shutdown('idle'), this.#config.idleTimeoutMs);
   }
 }

@@ -10,36 +10,27 @@ import type {
   RoutedRequest,
 } from '../protocol/messages.js';
 import { VERSION } from '../protocol/transport/this-package.js';
+import type { DaemonRequest } from './daemon-requests.js';
 import type { RoutedDatabase } from './database.js';
 import type { Databases } from './databases.js';
 import { lookAt, mustExist } from './identity.js';
 import { DEFAULT_MAINTENANCE_MS, type Maintenance } from './maintenance.js';
+import type { PassedOn } from './passed-on.js';
 import type { Said } from './status.js';
 import { alreadyThere, discard } from './worker/copy.js';
 import type { Position } from './worker/link.js';
 
-/** Requests about one database, other than its batches. */
+/** Requests about one database, other than its batches and who watches it. */
 export type DatabaseRequest = Exclude<
   RoutedRequest,
-  | CatalogRequest
-  | {
-      type:
-        | 'Hello'
-        | 'Shutdown'
-        | 'Status'
-        | 'Metrics'
-        | 'ExecBatch'
-        | 'BeginTx'
-        | 'Exec'
-        | 'Commit'
-        | 'Rollback'
-        | 'Subscribe'
-        | 'Unsubscribe';
-    }
+  CatalogRequest | DaemonRequest | PassedOn | { type: 'Subscribe' | 'Unsubscribe' }
 >;
 
-/** Requests that take a database's file away for a while. */
-const MAINTENANCE: ReadonlySet<string> = new Set([
+/**
+ * Requests that take a database's file away for a while. What a client sends next for this database has to wait for its
+ * own: they decide whether it is open.
+ */
+export const MAINTENANCE: ReadonlySet<string> = new Set([
   'PrepareForMaintenance',
   'CloseDatabase',
   'ReopenDatabase',
@@ -96,15 +87,6 @@ export class DatabaseRequests {
       default:
         return never(request);
     }
-  }
-
-  /** The database, opened if nobody has asked yet where it stands. */
-  async located(db: string): Promise<RoutedDatabase> {
-    await this.#databases.pending(db);
-    const database = this.#databases.resolve(db);
-    if (database.known === null && database.state === 'open' && lookAt(database.path) !== undefined)
-      await database.order({ op: 'position' });
-    return database;
   }
 
   /** The daemon needs it whenever a name is used. */
