@@ -3,28 +3,23 @@ import { never, SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import type { DatabaseState } from '../protocol/messages.js';
 import { BatchQueue, type Job } from './batch-queue.js';
-import { NO_TERMS, type Terms } from './catalog.js';
+import type { Terms } from './catalog.js';
 import type { Config } from './config.js';
-import { addCounts, type Counts, NO_COUNTS } from './counts.js';
+import type { Counts } from './counts.js';
 import { DatabaseWarnings } from './database-warnings.js';
 import { DatabaseWatch } from './database-watch.js';
+import { DatabaseWorkers } from './database-workers.js';
 import { type FileId, lookAt } from './identity.js';
 import type { Logger } from './log.js';
 import type { MaintenanceRecords } from './maintenance-records.js';
 import { MaintenanceState } from './maintenance-state.js';
 import type { SpareWorkers } from './spare-workers.js';
 import { WatchedFile } from './watched-file.js';
-import { type Notice, type Order, type Position, USED_MS, type WalNotice } from './worker/link.js';
-import { describeHolders } from './worker/lock-holders.js';
+import { type Notice, type Order, type Position, USED_MS } from './worker/link.js';
 import { missingFile } from './worker/position-table.js';
 import type { WorkerChild } from './worker-child.js';
 import type { PoolMember, WorkerPool } from './worker-pool.js';
-import { type WorkerExit, WorkerProcess } from './worker-process.js';
-import { removeWorkerSocket } from './worker-sockets.js';
-import { workerTerms } from './worker-terms.js';
-
-/** Bytes of a worker's stderr that are kept for the log and for messages. */
-const MAX_LAST_WORDS = 2_000;
+import type { WorkerProcess } from './worker-process.js';
 
 /** Milliseconds between two looks at whether everything is finished. */
 const FINISH_POLL_MS = 5;
@@ -56,26 +51,19 @@ export class RoutedDatabase implements PoolMember {
   left = false;
 
   readonly #context: DatabaseContext;
-  readonly #neighbours: DatabaseNeighbours;
   readonly #log: Logger;
   readonly #queue: BatchQueue;
   readonly #file: WatchedFile;
-  #counts = NO_COUNTS;
+  readonly #workers: DatabaseWorkers;
   #known: Position | null;
-  #worker: WorkerProcess | null = null;
   /** null while nobody watches. */
   #watch: DatabaseWatch | null = null;
-  #starting: Promise<WorkerProcess> | null = null;
-  #lastWords = '';
-  #startAfter: Promise<unknown> | null = null;
-  #terms = NO_TERMS;
   /** Clients have transactions open in the worker. */
   #inTransaction = false;
 
   constructor(path: string, context: DatabaseContext, neighbours: DatabaseNeighbours) {
     this.path = path;
     this.#context = context;
-    this.#neighbours = neighbours;
     this.#log = context.log.child({ db: path });
     this.warnings = new DatabaseWarnings(path, this.#log);
     this.#file = new WatchedFile(path, context.config.endpoint, this.#log);
@@ -87,10 +75,22 @@ export class RoutedDatabase implements PoolMember {
       (from, to) => this.#log.info({ from, to }, 'maintenance state'),
       () => this.#offerPlace(),
     );
+    this.#workers = new DatabaseWorkers(this, context, neighbours, this.#file, this.#log, {
+      watched: () => this.#watch !== null,
+      starts: () => this.#watch?.workerStarts(),
+      hear: (notice) => this.#hear(notice),
+      rested: () => this.#offerPlace(),
+      ended: (clean) => {
+        this.#inTransaction = false;
+        this.#file.workerEnded(clean);
+        neighbours.workerEnded(this);
+        this.#watch?.workerEnded(clean);
+      },
+    });
     this.#queue = new BatchQueue({
-      serving: () => this.#serving(),
+      serving: () => this.#workers.serving(),
       position: async () => {
-        const worker = await this.#serving();
+        const worker = await this.#workers.serving();
         const position = (await worker.order({ op: 'position' })) as unknown as Position;
         this.known = position;
         return position;
@@ -99,8 +99,8 @@ export class RoutedDatabase implements PoolMember {
       answered: (rev) => {
         if (this.known !== null) this.known = { ...this.known, rev };
       },
-      stopWorker: () => this.#stop(this.#worker),
-      lastWords: () => this.#lastWords,
+      stopWorker: () => this.#workers.stop(),
+      lastWords: () => this.#workers.lastWords,
       empty: () => this.#offerPlace(),
     });
   }
@@ -120,18 +120,17 @@ export class RoutedDatabase implements PoolMember {
   }
 
   get worker(): WorkerProcess | null {
-    return this.#worker;
+    return this.#workers.current;
   }
 
   /** What all of its workers have counted, as far as they have told; of one that died, what it had said by then. */
   get counts(): Counts {
-    const last = this.#worker?.lastStats;
-    return last === undefined ? this.#counts : addCounts(this.#counts, last);
+    return this.#workers.counts;
   }
 
   /** Clients may write without the router hearing of it. */
   get attached(): boolean {
-    return this.#worker?.attached ?? false;
+    return this.worker?.attached ?? false;
   }
 
   /** What the path pointed to when last looked at. */
@@ -155,7 +154,7 @@ export class RoutedDatabase implements PoolMember {
 
   /** Everything that was accepted is answered. */
   get finished(): boolean {
-    return this.#queue.idle && this.maintenance.operation === null && (this.#worker?.pending ?? 0) === 0;
+    return this.#queue.idle && this.maintenance.operation === null && (this.worker?.pending ?? 0) === 0;
   }
 
   /** Its file has two names for a moment, or none: what the path shows now says nothing. */
@@ -170,13 +169,7 @@ export class RoutedDatabase implements PoolMember {
 
   /** Nothing of it is worth remembering. */
   get forgettable(): boolean {
-    return (
-      this.#worker === null &&
-      this.#starting === null &&
-      this.#watch === null &&
-      this.state === 'open' &&
-      this.idle
-    );
+    return this.#workers.none && this.#watch === null && this.state === 'open' && this.idle;
   }
 
   /** Subscriptions to its changes. */
@@ -202,13 +195,13 @@ export class RoutedDatabase implements PoolMember {
     if (job.kind !== 'step') this.maintenance.refuseUnlessOpen();
     else if (!this.#inTransaction) this.#refuseStep(job);
     this.lastUsed = performance.now();
-    this.#queue.submit(job, this.#worker);
+    this.#queue.submit(job, this.worker);
   }
 
   /** No transaction is open. What became of one may be recorded: that is looked up while the database is open. */
   #refuseStep({ session }: Job): void {
     if (session) this.maintenance.refuseUnlessOpen();
-    else if (this.#worker === null || this.state !== 'open') throw noTransaction();
+    else if (this.worker === null || this.state !== 'open') throw noTransaction();
   }
 
   /**
@@ -217,7 +210,7 @@ export class RoutedDatabase implements PoolMember {
    */
   order(order: Order, lane = 0, onEvent?: (payload: Buffer) => void): Promise<JsonObject> {
     this.lastUsed = performance.now();
-    return this.#queue.order((worker) => worker.order(order, lane, onEvent), this.#worker);
+    return this.#queue.order((worker) => worker.order(order, lane, onEvent), this.worker);
   }
 
   /**
@@ -228,8 +221,8 @@ export class RoutedDatabase implements PoolMember {
   async finish(givenUp?: AbortSignal, transactions = true): Promise<void> {
     while (!(transactions ? this.idle : this.finished) && givenUp?.aborted !== true) {
       // An order goes behind everything, and behind it the worker no longer waits for clients that do not read.
-      if (this.depth > 0 && this.#worker?.state === 'serving')
-        await this.#worker.order({ op: 'position' }).catch(() => undefined);
+      if (this.depth > 0 && this.worker?.state === 'serving')
+        await this.worker.order({ op: 'position' }).catch(() => undefined);
       await sleep(FINISH_POLL_MS);
     }
   }
@@ -245,8 +238,7 @@ export class RoutedDatabase implements PoolMember {
 
   /** Lets the worker go, if there is one. With milliseconds to empty the WAL it may refuse. */
   async closeWorker(timeoutMs = 0): Promise<void> {
-    if (this.#starting !== null) await this.#starting.catch(() => undefined);
-    const position = await this.#worker?.leave(timeoutMs);
+    const position = await this.#workers.close(timeoutMs);
     // While it is closed, what a worker saw counts when all of the taking over has succeeded.
     if (position && this.state !== 'closed') this.known = position;
   }
@@ -275,30 +267,30 @@ export class RoutedDatabase implements PoolMember {
    */
   endBatches(error: SkylineError): void {
     this.#queue.end(error);
-    this.#worker?.kill();
+    this.worker?.kill();
   }
 
   /** A worker that is not this database's yet: it copies, checks and swaps files. */
   newHelper(): WorkerProcess {
-    return this.#spawn();
+    return this.#workers.newHelper();
   }
 
   /** Makes the helper, which has the database open by now, its worker. */
   async adopt(helper: WorkerProcess): Promise<void> {
     await this.#context.pool.enter(this);
     this.#watch?.replaced();
-    this.#worker = helper;
+    this.#workers.adopt(helper);
     this.fileId = lookAt(this.path);
   }
 
   /** The client of this lane will send nothing more. */
   laneEnded(lane: number): void {
-    if (this.#inTransaction) this.#worker?.laneEnded(lane);
+    if (this.#inTransaction) this.worker?.laneEnded(lane);
   }
 
   /** The client of this lane has gone. */
   laneClosed(lane: number): void {
-    this.#worker?.laneClosed(lane);
+    this.worker?.laneClosed(lane);
   }
 
   /** Takes note of what the path points to now. Another file than the worker has open means: it was replaced or deleted. */
@@ -306,93 +298,20 @@ export class RoutedDatabase implements PoolMember {
     // While it is closed, the file is somebody else's to exchange; reopening looks at it.
     if (!this.#file.see(found) || this.maintenance.operation !== null || this.state === 'closed') return;
     if (found === undefined) this.known = missingFile(this.known);
-    this.#file.exchange(this.#worker !== null);
-    if (this.#file.exchanged) this.#worker?.kill();
+    this.#file.exchange(this.worker !== null);
+    if (this.#file.exchanged) this.worker?.kill();
   }
 
   /** Its file has the name of another database now. Resolves when no worker of this one has it open. */
   async yieldFile(): Promise<void> {
-    const worker = this.#worker;
+    const worker = this.worker;
     this.look(lookAt(this.path));
     if (this.#file.exchanged) await worker?.exited;
   }
 
   /** The next worker opens the file when the promise has settled. */
   startAfter(others: Promise<unknown>): void {
-    this.#startAfter = Promise.allSettled([this.#startAfter, others]);
-  }
-
-  #serving(): Promise<WorkerProcess> {
-    if (this.#worker?.state === 'serving' && !this.#file.exchanged) return Promise.resolve(this.#worker);
-    this.#starting ??= this.#start().finally(() => {
-      this.#starting = null;
-    });
-    return this.#starting;
-  }
-
-  async #start(): Promise<WorkerProcess> {
-    this.left = false;
-    await this.#startAfter;
-    this.#startAfter = null;
-    const last = this.#worker;
-    if (last !== null) {
-      await last.decided;
-      // It could not empty the WAL, and whoever wanted it closed has given up meanwhile.
-      if (last.state === 'serving' && !this.#file.exchanged) return last;
-      // It must have let go of the file before the next one opens it.
-      await last.exited;
-    }
-    // Before it has a place: the catalog's worker may need one for this.
-    this.#terms = await this.#neighbours.termsOf(this.path);
-    await this.#context.pool.enter(this);
-    try {
-      const record = this.#context.records.closed(this.path);
-      if (record !== null && this.state === 'open' && this.maintenance.operation === null) {
-        this.maintenance.foundClosed();
-        this.known = record.known;
-        this.maintenance.refuseUnlessOpen();
-      }
-      this.#watch?.workerStarts();
-      this.#worker = this.#spawn();
-      return this.#worker;
-    } catch (error) {
-      this.#context.pool.left(this);
-      throw error;
-    }
-  }
-
-  #spawn(): WorkerProcess {
-    const { config, pool, spares } = this.#context;
-    const child = spares.take();
-    const worker: WorkerProcess = new WorkerProcess(
-      child,
-      {
-        path: this.path,
-        endpoint: config.endpoint,
-        socket: child.newSocket(config.endpoint),
-        routerPid: process.pid,
-        sessionTtlMs: config.sessionTtlMs,
-        txLeaseMs: config.txLeaseMs,
-        txMaxMs: config.txMaxMs,
-        batchTimeoutMs: config.batchTimeoutMs,
-        maxIntakeBytes: config.maxIntakeBytes,
-        ...workerTerms(config, this.#terms),
-        watched: this.#watch !== null,
-        known: this.known,
-      },
-      {
-        notice: (notice) => this.#hear(notice),
-        rested: () => this.#offerPlace(),
-        overrun: () => this.#stop(worker),
-        stderr: (text) => {
-          this.#lastWords = (this.#lastWords + text).slice(-MAX_LAST_WORDS);
-        },
-        exit: (exit) => this.#exited(worker, exit),
-      },
-      () => spares.giveBack(child, pool.wanted),
-    );
-    this.#log.debug({ worker: worker.pid }, 'worker started');
-    return worker;
+    this.#workers.startAfter(others);
   }
 
   /** Nothing in hand, perhaps: somebody may be waiting for the place of this one's worker. */
@@ -425,52 +344,11 @@ export class RoutedDatabase implements PoolMember {
         if (this.idle) this.retire();
         return;
       case 'wal':
-        this.#logWal(notice);
+      case 'log':
         return;
-      case 'log': {
-        const { event: _event, level, message, ...details } = notice;
-        this.#log[level](details, message);
-        return;
-      }
       default:
         never(notice);
     }
-  }
-
-  #logWal(notice: WalNotice): void {
-    if (notice.blocked) {
-      const { bytes, limit, holders } = notice;
-      this.#log.warn(
-        { wal_bytes: bytes, wal_limit: limit, holders },
-        `the WAL is beyond its limit, and a reader or writer keeps it from being emptied: ${describeHolders(holders)}`,
-      );
-    } else {
-      const { most, limit, ms } = notice;
-      this.#log.info({ longest: most, wal_limit: limit, ms }, 'the WAL is within its limit again');
-    }
-  }
-
-  /** better-sqlite3 cannot interrupt a statement: the process is what can be stopped. */
-  #stop(worker: WorkerProcess | null): void {
-    this.#log.warn({ worker: worker?.pid }, 'a batch ran past its deadline; its worker is stopped');
-    worker?.kill();
-  }
-
-  #exited(worker: WorkerProcess, exit: WorkerExit): void {
-    if (worker.lastStats !== undefined) this.#counts = addCounts(this.#counts, worker.lastStats);
-    if (exit.code === 0) this.#log.debug({ worker: worker.pid }, 'worker left');
-    else {
-      this.#counts = { ...this.#counts, restarts: this.#counts.restarts + 1 };
-      this.#log.warn({ worker: worker.pid, ...exit, stderr: this.#lastWords }, 'worker died');
-    }
-    if (worker.attached) removeWorkerSocket(worker.socket);
-    if (this.#worker !== worker) return;
-    this.#worker = null;
-    this.#inTransaction = false;
-    this.#file.workerEnded(exit.code === 0);
-    this.#neighbours.workerEnded(this);
-    this.#watch?.workerEnded(exit.code === 0);
-    this.#context.pool.left(this);
   }
 }
 
