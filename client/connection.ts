@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
-import { decodeIncoming, decodeReply } from '../protocol/decode-reply.js';
+import { decodeIncoming } from '../protocol/decode-incoming.js';
+import { decodeReply } from '../protocol/decode-reply.js';
 import { messageOf, SkylineError } from '../protocol/errors.js';
 import {
   decodeText,

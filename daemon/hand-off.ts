@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { decodeIncoming } from '../protocol/decode-reply.js';
+import { decodeIncoming } from '../protocol/decode-incoming.js';
 import { codeOf, messageOf, SkylineError } from '../protocol/errors.js';
 import { decodeText, encodeFrame, FrameDecoder, parseObject } from '../protocol/frame.js';
 import type { ShutdownRequest } from '../protocol/messages.js';

@@ -1,4 +1,4 @@
-import { asArray, asBoolean, asInteger, asObject, asString, field, optional } from './fields.js';
+import { asArray, asInteger, asObject, asString, field, flag, optional, orNull, text } from './fields.js';
 import type { JsonObject } from './frame.js';
 import type {
   CatalogRequest,
@@ -7,39 +7,43 @@ import type {
   NamedDatabase,
   ReplyOf,
 } from './messages.js';
+import { ok, position } from './reply-fields.js';
 
-/** What a reply carries beyond its status and id. */
-type Fields<Name extends CatalogRequest['type']> = Omit<ReplyOf[Name], 'status' | 'id'>;
 type Decoders = {
-  readonly [Name in CatalogRequest['type']]: (object: JsonObject) => Fields<Name>;
+  readonly [Name in CatalogRequest['type']]: (object: JsonObject) => ReplyOf[Name];
 };
 
 /** One decoder per reply to a request about the catalog. @throws ProtocolError `INVALID_REQUEST` */
 export const catalogReplyDecoders: Decoders = {
   CreateDatabase: (object) => ({
-    created: asBoolean(field(object, 'created'), 'created'),
+    ...ok(object),
+    created: flag(object, 'created'),
     name: text(object, 'name'),
     database_id: text(object, 'database_id'),
     db_path: text(object, 'db_path'),
   }),
   AlterDatabase: (object) => ({
+    ...ok(object),
     name: text(object, 'name'),
     settings: settings(object),
-    in_effect: asBoolean(field(object, 'in_effect'), 'in_effect'),
+    in_effect: flag(object, 'in_effect'),
   }),
   DropDatabase: (object) => ({
-    dropped: asBoolean(field(object, 'dropped'), 'dropped'),
+    ...ok(object),
+    dropped: flag(object, 'dropped'),
     ...optional(object, 'until', asString),
     ...optional(object, 'file_kept', asString),
   }),
   RenameDatabase: standing,
   RestoreDatabase: standing,
   ListDatabases: (object) => ({
+    ...ok(object),
     data_dir: text(object, 'data_dir'),
     databases: asArray(field(object, 'databases'), 'databases').map(named),
     dropped: asArray(field(object, 'dropped'), 'dropped').map(dropped),
   }),
   AdoptDirectory: (object) => ({
+    ...ok(object),
     adopted: asArray(field(object, 'adopted'), 'adopted').map((value) => {
       const one = asObject(value, 'adopted');
       return { name: text(one, 'name'), db_path: text(one, 'db_path') };
@@ -51,13 +55,8 @@ export const catalogReplyDecoders: Decoders = {
   }),
 };
 
-function standing(object: JsonObject): Fields<'RenameDatabase'> {
-  return {
-    name: text(object, 'name'),
-    db_path: text(object, 'db_path'),
-    rev: asInteger(field(object, 'rev'), 'rev'),
-    epoch: asInteger(field(object, 'epoch'), 'epoch'),
-  };
+function standing(object: JsonObject): ReplyOf['RenameDatabase'] {
+  return { ...ok(object), ...position(object), name: text(object, 'name'), db_path: text(object, 'db_path') };
 }
 
 function named(value: unknown): NamedDatabase {
@@ -88,13 +87,4 @@ function dropped(value: unknown): DroppedDatabase {
 /** A newer daemon may have more settings. */
 function settings(object: JsonObject): DatabaseSettings {
   return asObject(field(object, 'settings'), 'settings') as DatabaseSettings;
-}
-
-function text(object: JsonObject, name: string): string {
-  return asString(field(object, name), name);
-}
-
-function orNull<T>(object: JsonObject, name: string, read: (value: unknown, where: string) => T): T | null {
-  const value = field(object, name);
-  return value === null ? null : read(value, name);
 }

@@ -1,6 +1,6 @@
 import { checkDatabaseName } from './database-name.js';
 import { asSettingNames, decodeSettings } from './decode-settings.js';
-import { asBoolean, asString, asTimeout, field, optional } from './fields.js';
+import { asBoolean, asString, asTimeout, optional, text } from './fields.js';
 import type { JsonObject } from './frame.js';
 import type { CatalogRequest } from './messages.js';
 
@@ -30,7 +30,7 @@ export const catalogDecoders: Decoders = {
   }),
   RenameDatabase: (object) => ({
     name: name(object),
-    to: checkDatabaseName(asString(field(object, 'to'), 'to'), 'to'),
+    to: checkDatabaseName(text(object, 'to'), 'to'),
     ...optional(object, 'force', asBoolean),
     ...optional(object, 'timeout_ms', asTimeout),
   }),
@@ -39,9 +39,9 @@ export const catalogDecoders: Decoders = {
     ...optional(object, 'as', (value, where) => checkDatabaseName(asString(value, where), where)),
   }),
   ListDatabases: () => ({}),
-  AdoptDirectory: (object) => ({ dir: asString(field(object, 'dir'), 'dir') }),
+  AdoptDirectory: (object) => ({ dir: text(object, 'dir') }),
 };
 
 function name(object: JsonObject): string {
-  return checkDatabaseName(asString(field(object, 'name'), 'name'));
+  return checkDatabaseName(text(object, 'name'));
 }

@@ -66,6 +66,43 @@ export function asTimeout(value: unknown, where: string): number {
   return Math.min(asInteger(value, where), MAX_TIMEOUT_MS);
 }
 
+/** A field that is a whole number. */
+export function integer(object: JsonObject, name: string): number {
+  return asInteger(field(object, name), name);
+}
+
+/** A field that is a string. */
+export function text(object: JsonObject, name: string): string {
+  return asString(field(object, name), name);
+}
+
+/** A field that is true or false. */
+export function flag(object: JsonObject, name: string): boolean {
+  return asBoolean(field(object, name), name);
+}
+
+/** A field that may be null. */
+export function orNull<T>(
+  object: JsonObject,
+  name: string,
+  read: (value: unknown, where: string) => T,
+): T | null {
+  const value = field(object, name);
+  return value === null ? null : read(value, name);
+}
+
+/** An optional field's value, checked if there is one. */
+export function given<T>(
+  value: unknown,
+  where: string,
+  read: (value: unknown, where: string) => T,
+): T | undefined {
+  return value === undefined ? undefined : read(value, where);
+}
+
+/** With all its fields, absent ones undefined: one shape for all. */
+export type Complete<T> = { readonly [Name in keyof Required<T>]: T[Name] };
+
 /** Reads an optional field: `{}` when absent, else the field alone. Suits exactOptionalPropertyTypes. */
 export function optional<Name extends string, Value>(
   object: JsonObject,

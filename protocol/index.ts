@@ -1,8 +1,10 @@
 /** `skylinedb/protocol`: everything a program needs to speak to the daemon by itself. No I/O. */
 
 export { CATALOG_FILE, checkDatabaseName, isBareName } from './database-name.js';
-export { decodeIncoming, decodeReply, type Incoming } from './decode-reply.js';
-export { decodeExec, decodeExecBatch, decodeId, decodeRequest } from './decode-request.js';
+export { decodeExec, decodeExecBatch } from './decode-exec-batch.js';
+export { decodeIncoming, type Incoming } from './decode-incoming.js';
+export { decodeReply } from './decode-reply.js';
+export { decodeId, decodeRequest } from './decode-request.js';
 export {
   isPipe,
   resolveEndpoint,

@@ -11,7 +11,7 @@
  * Requests for one database on one connection are executed in the order sent. The client owes nothing; it may
  * hang up at any time. A frame that is no frame is answered by one error, and the connection ends.
  *
- * Only types live here. Decoding is in decode-request.ts and decode-reply.ts, values in values.ts.
+ * Only types live here. Decoding is in decode-*.ts, values in values.ts.
  */
 
 /** Protocol version that `Hello` names. */

@@ -1,4 +1,4 @@
-import { BARE, type DecodedBatch, type DecodedStatement } from '../../protocol/decode-request.js';
+import { BARE, type DecodedBatch, type DecodedStatement } from '../../protocol/decode-exec-batch.js';
 import { SkylineError } from '../../protocol/errors.js';
 import type { CommitRequest, Limits } from '../../protocol/messages.js';
 import type { FrameText } from '../../protocol/values.js';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { DecodedBatch } from '../../protocol/decode-request.js';
+import type { DecodedBatch } from '../../protocol/decode-exec-batch.js';
 import { SkylineError } from '../../protocol/errors.js';
 import type { Limits } from '../../protocol/messages.js';
 import { atStatement, type BatchResults, type CheckedBatch, newResults, runStatement } from './batch.js';

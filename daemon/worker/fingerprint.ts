@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { DecodedBatch } from '../../protocol/decode-request.js';
+import type { DecodedBatch } from '../../protocol/decode-exec-batch.js';
 
 /** UTF-16 units from which on Node's own hash is faster than a loop. */
 const LONG_TEXT = 4096;

@@ -1,4 +1,5 @@
-import { decodeExecBatch, usableId } from '../../protocol/decode-request.js';
+import { decodeExecBatch } from '../../protocol/decode-exec-batch.js';
+import { usableId } from '../../protocol/decode-request.js';
 import { ProtocolError, SkylineError } from '../../protocol/errors.js';
 import { decodeText, type JsonObject, parseObject } from '../../protocol/frame.js';
 import type { ErrorReply, Limits, RequestId } from '../../protocol/messages.js';

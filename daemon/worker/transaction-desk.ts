@@ -1,4 +1,5 @@
-import { decodeExec, decodeRequest, decodeTx, usableId } from '../../protocol/decode-request.js';
+import { decodeExec } from '../../protocol/decode-exec-batch.js';
+import { decodeRequest, decodeTx, usableId } from '../../protocol/decode-request.js';
 import { SkylineError } from '../../protocol/errors.js';
 import type { BeginTxRequest, CommitRequest, RequestId } from '../../protocol/messages.js';
 import { commitOf, Guard } from './batch.js';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { decodeExec, decodeExecBatch, overLimit } from '../../../protocol/decode-request.js';
+import { decodeExec, decodeExecBatch, overLimit } from '../../../protocol/decode-exec-batch.js';
 import { parseObject } from '../../../protocol/frame.js';
 import { arrived, BAD_IDS, DAY, refusal, refusesField, WRONG } from './helpers.js';
 import { batch, LIMITS } from './samples.js';

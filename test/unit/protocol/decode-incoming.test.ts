@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decodeIncoming } from '../../../protocol/decode-reply.js';
+import { decodeIncoming } from '../../../protocol/decode-incoming.js';
 import { SkylineError, toErrorReply } from '../../../protocol/errors.js';
 import { parseObject } from '../../../protocol/frame.js';
 import { ERROR_CODES } from '../../../protocol/messages.js';

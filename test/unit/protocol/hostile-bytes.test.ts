@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { decodeIncoming, decodeReply } from '../../../protocol/decode-reply.js';
-import { decodeExecBatch, decodeRequest } from '../../../protocol/decode-request.js';
+import { decodeExecBatch } from '../../../protocol/decode-exec-batch.js';
+import { decodeIncoming } from '../../../protocol/decode-incoming.js';
+import { decodeReply } from '../../../protocol/decode-reply.js';
+import { decodeRequest } from '../../../protocol/decode-request.js';
 import { ProtocolError } from '../../../protocol/errors.js';
 import { decodeText, encodeFrame, FrameDecoder, parseObject } from '../../../protocol/frame.js';
 import { decodeCell, decodeParam, FrameText } from '../../../protocol/values.js';

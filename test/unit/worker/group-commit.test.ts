@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Guard } from '../../../daemon/worker/batch.js';
 import { isGroupable, type Outcome } from '../../../daemon/worker/execute.js';
 import { ServedDatabase, type Work } from '../../../daemon/worker/served-database.js';
-import { decodeExecBatch } from '../../../protocol/decode-request.js';
+import { decodeExecBatch } from '../../../protocol/decode-exec-batch.js';
 import { toErrorReply } from '../../../protocol/errors.js';
 import { parseObject } from '../../../protocol/frame.js';
 import type { Limits } from '../../../protocol/messages.js';

@@ -9,7 +9,7 @@ import { isGroupable, type Outcome } from '../../../daemon/worker/execute.js';
 import type { WorkerOptions } from '../../../daemon/worker/link.js';
 import { ServedDatabase, type Work } from '../../../daemon/worker/served-database.js';
 import { MAX_OUTCOMES, MAX_SESSION_SIZE } from '../../../daemon/worker/sessions.js';
-import { decodeExecBatch } from '../../../protocol/decode-request.js';
+import { decodeExecBatch } from '../../../protocol/decode-exec-batch.js';
 import { toErrorReply } from '../../../protocol/errors.js';
 import { parseObject } from '../../../protocol/frame.js';
 import type { Limits } from '../../../protocol/messages.js';
