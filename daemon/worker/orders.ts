@@ -2,6 +2,7 @@ import { never, SkylineError } from '../../protocol/errors.js';
 import type { JsonObject } from '../../protocol/frame.js';
 import type { AttachedClients } from './attached-clients.js';
 import type { Copies } from './copies.js';
+import { emptyWal } from './empty-wal.js';
 import type { OrderJob } from './intake.js';
 import type { Order, WorkerOptions, WorkerStats } from './link.js';
 import type { ServedDatabase } from './served-database.js';
@@ -49,11 +50,11 @@ export async function obey(order: Order, job: OrderJob, desk: Desk): Promise<Jso
       await database.file();
       return { ...(await database.checkpoint(order.mode)) };
     case 'prepare':
-      await database.checkpointAll(order.timeoutMs);
+      await emptyWal(database, order.timeoutMs);
       return { ...database.position };
     case 'close': {
       await copies.settled();
-      if (order.timeoutMs > 0) await database.checkpointAll(order.timeoutMs);
+      if (order.timeoutMs > 0) await emptyWal(database, order.timeoutMs);
       await database.alone();
       const { position } = database;
       const stats = desk.stats();

@@ -1,28 +1,24 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { SkylineError } from '../../protocol/errors.js';
 import type { BeginTxRequest, CheckpointMode, WalStatus } from '../../protocol/messages.js';
-import type { CheckedBatch, Turn } from './batch.js';
+import type { CheckedBatch } from './batch.js';
 import { checkFile, fileGone, notFound } from './check-file.js';
-import { type CheckpointResult, walBytes } from './checkpoint.js';
+import type { CheckpointResult } from './checkpoint.js';
 import { Checkpointer } from './checkpointer.js';
 import { DatabaseFile } from './database-file.js';
 import { type Begin, execute, executeGroup, type Outcome, rehearse, type Terms } from './execute.js';
 import type { KernelLock } from './kernel-lock.js';
 import { monotonicMs, type Notice, type Position, type WorkerCounts, type WorkerOptions } from './link.js';
-import { describeHolders, walUsers } from './lock-holders.js';
 import { TransactionTimes } from './metrics.js';
 import { notBegun, type Patience, untilFree } from './patience.js';
 import { GroupBroken } from './pieces.js';
 import { continueFrom, missingFile } from './position-table.js';
 import { givenUp, refusal, type Settled } from './session-answers.js';
-import { isRecorded } from './sessions.js';
+import { asGivenUp, SessionUpkeep } from './session-upkeep.js';
 import { Snapshot } from './snapshot.js';
 import { fromSqlite, isSqliteError } from './sqlite-errors.js';
+import { Standing } from './standing.js';
 import { WriteTransaction } from './write-transaction.js';
 import type { Tables } from './written-tables.js';
-
-/** Milliseconds between two looks at whether the readers have left. */
-const READERS_POLL_MS = 20;
 
 /** A batch that is to be executed. */
 export interface Work {
@@ -37,20 +33,19 @@ export interface Work {
  */
 export class ServedDatabase {
   readonly #options: WorkerOptions;
-  readonly #notice: (notice: Notice) => void;
   readonly #checkpointer: Checkpointer;
   readonly #times = new TransactionTimes();
+  readonly #standing: Standing;
+  readonly #upkeep: SessionUpkeep;
   #file: DatabaseFile | null = null;
-  #position: Position;
-  #commits = 0;
   #watched: boolean;
 
   /** @param notice told whenever identity or epoch have changed, and what else the router should hear */
   constructor(options: WorkerOptions, notice: (notice: Notice) => void) {
     this.#options = options;
-    this.#notice = notice;
     this.#checkpointer = new Checkpointer({ ...options, notice });
-    this.#position = missingFile(options.known);
+    this.#standing = new Standing(missingFile(options.known), notice);
+    this.#upkeep = new SessionUpkeep(this.#standing, options.durability, options.sessionTtlMs);
     this.#watched = options.watched;
   }
 
@@ -59,7 +54,7 @@ export class ServedDatabase {
   }
 
   get position(): Position {
-    return this.#position;
+    return this.#standing.position;
   }
 
   /** Whether the position is the file's own: before the file is open, it is what the router knew. */
@@ -70,7 +65,7 @@ export class ServedDatabase {
   /** What was counted of its transactions and checkpoints. */
   get counts(): Pick<WorkerCounts, 'commits' | 'checkpoints' | 'execute' | 'commit' | 'checkpointWait'> {
     return {
-      commits: this.#commits,
+      commits: this.#standing.commits,
       checkpoints: this.#checkpointer.count,
       execute: this.#times.execute.counts,
       commit: this.#times.commit.counts,
@@ -95,7 +90,7 @@ export class ServedDatabase {
     if (this.#file !== null) return true;
     if (!checkFile(this.path)) return false;
     this.#file = await this.#openFile(false, this.#patience(), owner);
-    this.#moveTo(decide(this.#file.stored));
+    this.#standing.moveTo(decide(this.#file.stored));
     return true;
   }
 
@@ -112,11 +107,11 @@ export class ServedDatabase {
   async create(position: Position): Promise<Position> {
     if (await this.open()) {
       const file = await this.file();
-      if (file.stored.id === position.id) return this.#position;
+      if (file.stored.id === position.id) return this.position;
       if (!file.isEmpty)
         throw new SkylineError('DATABASE_EXISTS', `There is a file at ${this.path} already.`);
     } else this.#file = await this.#openFile(true, this.#patience());
-    this.#moveTo(position);
+    this.#standing.moveTo(position);
     try {
       await this.savePosition();
     } catch (error) {
@@ -125,7 +120,7 @@ export class ServedDatabase {
       file?.discard();
       throw fromSqlite(error, this.path);
     }
-    return this.#position;
+    return this.position;
   }
 
   /** Whether to tell of each commit, and of what other programs write. */
@@ -139,7 +134,7 @@ export class ServedDatabase {
   lookForOthers(): void {
     if (!this.#watched || this.#file === null) return;
     try {
-      if (this.#file.othersWrote(true)) this.#tellChanges([], true);
+      if (this.#file.othersWrote(true)) this.#standing.tellChanges([], true);
     } catch (error) {
       // Somebody holds a lock, or the file is being exchanged: the next look tells.
       if (!isSqliteError(error)) throw error;
@@ -151,7 +146,7 @@ export class ServedDatabase {
     const file = await this.file();
     await untilFree(this.path, this.#patience(), () => {
       file.makeWritable();
-      this.#moveTo(file.write(this.#options.durability, () => this.#position));
+      this.#standing.moveTo(file.write(this.#options.durability, () => this.position));
     });
   }
 
@@ -173,7 +168,7 @@ export class ServedDatabase {
     } catch (error) {
       // The commit may have reached the disk: done again, each batch could count twice.
       if (error instanceof SkylineError && error.outcome !== 'not_applied')
-        return work.map(() => ({ error, rev: this.#position.rev }));
+        return work.map(() => ({ error, rev: this.position.rev }));
       if (error instanceof GroupBroken || error instanceof SkylineError || isSqliteError(error)) return null;
       throw error;
     }
@@ -183,11 +178,11 @@ export class ServedDatabase {
   async execute(work: Work, onBegin: Begin): Promise<Outcome> {
     try {
       const settled = await this.#execute(work, () => onBegin(0)).catch((error) => this.#anew(work, error));
-      return { ...settled, rev: this.#position.rev };
+      return { ...settled, rev: this.position.rev };
     } catch (error) {
       const failure = fromSqlite(error, this.path);
-      this.#recordFailure(work.batch, failure);
-      return { error: asGivenUp(work.batch, failure), rev: this.#position.rev };
+      if (this.#file !== null) this.#upkeep.recordFailure(this.#file, work.batch, failure);
+      return { error: asGivenUp(work.batch, failure), rev: this.position.rev };
     }
   }
 
@@ -207,7 +202,7 @@ export class ServedDatabase {
     if (await this.open()) return await this.#executeAlone(work);
     checkDeadline(deadline);
     if (this.#options.mustExist === true) throw fileGone(this.path);
-    const refused = batch.turn === null ? null : refusal(batch.turn, null, this.#position);
+    const refused = batch.turn === null ? null : refusal(batch.turn, null, this.position);
     if (refused !== null) throw refused;
     // There is no place to record that in: a copy of it on its way could still make the file.
     if (batch.turn?.onlyReplay === true) return { error: givenUp(batch.turn) };
@@ -269,24 +264,8 @@ export class ServedDatabase {
     const file = this.#file;
     return await untilFree(this.path, patience, () => {
       if (file !== null && !file.connection.inTransaction) letOthersWrite(file);
-      return Snapshot.take(this.path, exists, this.#position, this.#options.limits);
+      return Snapshot.take(this.path, exists, this.position, this.#options.limits);
     });
-  }
-
-  /**
-   * Brings the whole WAL into the main file and empties it, waiting for readers to leave.
-   * @throws SkylineError `CHECKPOINT_BUSY` naming the readers; `DATABASE_NOT_FOUND`
-   */
-  async checkpointAll(timeoutMs: number): Promise<void> {
-    await this.file();
-    const until = performance.now() + timeoutMs;
-    for (;;) {
-      const { busy, log, checkpointed } = await this.checkpoint('truncate');
-      // The row and the file must both say so: with a reader in the way SQLite reports no error.
-      if (!busy && log === checkpointed && walBytes(this.path) === 0) return;
-      if (performance.now() >= until) throw this.#readersInTheWay(timeoutMs);
-      await sleep(Math.min(READERS_POLL_MS, timeoutMs));
-    }
   }
 
   /** One checkpoint, as asked for. Nothing to do while no file is open. */
@@ -309,24 +288,8 @@ export class ServedDatabase {
       this.#checkpointer.quiet();
       return;
     }
-    this.#forgetSessions(file);
+    this.#upkeep.forget(file);
     this.#checkpointer.settled();
-  }
-
-  /** Those that nobody has used for long. A database that nobody writes to stays as it is. */
-  #forgetSessions(file: DatabaseFile): void {
-    const { sessionTtlMs, durability } = this.#options;
-    if (!file.written || !file.sessions.isDue(sessionTtlMs)) return;
-    const work = () => {
-      file.sessions.forget(sessionTtlMs);
-      return this.#position;
-    };
-    try {
-      this.#moveTo(file.write(durability, work));
-    } catch (error) {
-      // Another program holds the lock: there is no hurry.
-      if (!(error instanceof SkylineError) || error.code !== 'BUSY') throw error;
-    }
   }
 
   /** Resolves when no thread of this process has the file open. */
@@ -345,40 +308,13 @@ export class ServedDatabase {
   async #executeAlone({ batch, deadline }: Work): Promise<Settled> {
     const file = await this.file();
     const attempt = (): Settled => {
-      const settled = file.sessions.lookUp(batch, this.#position);
+      const settled = file.sessions.lookUp(batch, this.position);
       if (settled !== null) return settled;
       checkDeadline(deadline);
-      if (batch.turn?.onlyReplay === true) return this.#giveUp(file, batch, batch.turn);
+      if (batch.turn?.onlyReplay === true) return this.#upkeep.giveUp(file, batch, batch.turn);
       return { reply: execute(file, batch, this.#terms(), (...done) => this.#committed(...done)) };
     };
     return await untilFree(this.path, this.#patience(deadline), attempt);
-  }
-
-  /** Recorded, so that a copy of the batch that is still on its way is not run after this answer. */
-  #giveUp(file: DatabaseFile, batch: CheckedBatch, turn: Turn): Settled {
-    const error = givenUp(turn);
-    this.#record(file, batch, error);
-    return { error };
-  }
-
-  /** So that it fails in the same way when it is sent again. If that cannot be written, it has still not been applied. */
-  #recordFailure(batch: CheckedBatch, error: SkylineError): void {
-    const file = this.#file;
-    if (batch.turn === null || file === null || !isRecorded(error)) return;
-    try {
-      this.#record(file, batch, error);
-    } catch (failure) {
-      if (!(failure instanceof SkylineError)) throw failure;
-    }
-  }
-
-  #record(file: DatabaseFile, batch: CheckedBatch, error: SkylineError): void {
-    file.makeWritable();
-    const work = () => {
-      file.sessions.record(batch, { error });
-      return this.#position;
-    };
-    this.#moveTo(file.write(this.#options.durability, work));
   }
 
   /**
@@ -386,22 +322,13 @@ export class ServedDatabase {
    * @param tables what was written to, for each new rev
    */
   #committed(position: Position, tables: readonly Tables[]): void {
-    const { rev } = this.#position;
-    if (position !== this.#position) this.#commits += 1;
-    // The rev is not told before the answers tell it: the router takes it for what has been answered.
-    this.#moveTo(position, rev);
-    if (this.#watched) this.#tellChanges(tables, this.#file?.othersWrote(false) ?? false);
-  }
-
-  #tellChanges(tables: readonly Tables[], foreign: boolean): void {
-    if (tables.length === 0 && !foreign) return;
-    const { epoch, rev } = this.#position;
-    this.#notice({ event: 'committed', epoch, first: rev - tables.length + 1, foreign, tables });
+    this.#standing.committed(position);
+    if (this.#watched) this.#standing.tellChanges(tables, this.#file?.othersWrote(false) ?? false);
   }
 
   #terms(): Terms {
     const { limits, durability } = this.#options;
-    return { position: this.#position, limits, durability };
+    return { position: this.position, limits, durability };
   }
 
   #patience(deadline = 0): Patience {
@@ -413,22 +340,6 @@ export class ServedDatabase {
     const file = await DatabaseFile.open(this.#options, create, patience, companions, owner);
     if (this.#watched) file.watch(true);
     return file;
-  }
-
-  #readersInTheWay(timeoutMs: number): SkylineError {
-    const holders = walUsers(this.path);
-    return new SkylineError(
-      'CHECKPOINT_BUSY',
-      `${this.path}: a reader or writer kept the WAL from being emptied for ${timeoutMs} ms (${describeHolders(holders)}). End its transaction or allow more time; the database is open again.`,
-      { details: { holders } },
-    );
-  }
-
-  #moveTo(position: Position, told = position.rev): void {
-    const { id, epoch } = this.#position;
-    this.#position = position;
-    if (position.id !== id || position.epoch !== epoch)
-      this.#notice({ event: 'opened', position: { ...position, rev: told } });
   }
 }
 
@@ -448,15 +359,4 @@ function revOf({ tables }: Outcome): Tables[] {
 /** @throws SkylineError `TIMEOUT` */
 function checkDeadline(deadline: number): void {
   if (deadline > 0 && monotonicMs() >= deadline) throw notBegun();
-}
-
-/** Nothing was recorded of a batch that was to be given up: another copy of it may still be applied. */
-function asGivenUp({ turn }: CheckedBatch, failure: SkylineError): SkylineError {
-  if (turn?.onlyReplay !== true || failure.outcome !== 'not_applied' || failure.code === 'SESSION_CONFLICT')
-    return failure;
-  return new SkylineError(failure.code, failure.message, {
-    outcome: 'unknown',
-    details: failure.details,
-    cause: failure,
-  });
 }
