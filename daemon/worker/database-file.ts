@@ -3,16 +3,18 @@ import { SkylineError } from '../../protocol/errors.js';
 import type { Limits } from '../../protocol/messages.js';
 import type { Checkpointer } from './checkpointer.js';
 import { Connection } from './connection.js';
+import { ForeignWrites } from './foreign-writes.js';
 import type { KernelLock } from './kernel-lock.js';
 import type { Position, WorkerOptions } from './link.js';
 import type { TransactionTimes } from './metrics.js';
-import { acquireOwnership } from './owner-lock.js';
+import { type Ownership, own, release } from './owner-lock.js';
 import { type Patience, untilFree } from './patience.js';
 import { GroupBroken, PieceFailed, Pieces } from './pieces.js';
 import { PositionWriter, readPosition } from './position-table.js';
+import { SchemaFacts } from './schema-facts.js';
 import { SessionTable } from './session-table.js';
 import { Sessions } from './sessions.js';
-import { fromSqlite } from './sqlite-errors.js';
+import { fromSqlite, perhapsApplied } from './sqlite-errors.js';
 import { WrittenTables } from './written-tables.js';
 
 export type Durability = 'normal' | 'full';
@@ -40,22 +42,20 @@ export class DatabaseFile {
   readonly stored: Position;
   /** What became of the batches of each client's session. */
   readonly sessions: Sessions;
+  readonly schema: SchemaFacts;
+  /** Looked at by each transaction, and before the file is put into WAL mode. */
+  readonly foreign: ForeignWrites;
   readonly #positions: PositionWriter;
   readonly #times: TransactionTimes;
-  /** The owner lock, or why the folder does not take one: then the file can only be read. */
-  readonly #owner: KernelLock | SkylineError;
+  readonly #owner: Ownership;
   #wal = false;
-  #looked = { version: -1, groupable: false, observed: false };
   #careful = 0;
-  /** As last seen; null while nobody wants to know whether others write. */
-  #dataVersion: number | null = null;
-  #othersWrote = false;
 
   private constructor(
     path: string,
     connection: Connection,
     { checkpointer, times }: Companions,
-    owner: KernelLock | SkylineError,
+    owner: Ownership,
     stored: Position,
     limits: Limits,
   ) {
@@ -66,6 +66,8 @@ export class DatabaseFile {
     checkpointer.opened(connection.handle);
     this.stored = stored;
     this.sessions = new Sessions(new SessionTable(connection.handle), limits);
+    this.schema = new SchemaFacts(connection);
+    this.foreign = new ForeignWrites(connection);
     this.#positions = new PositionWriter(connection.handle);
     this.#owner = owner;
   }
@@ -110,7 +112,7 @@ export class DatabaseFile {
     if (this.#wal) return;
     let mode: unknown;
     try {
-      this.#lookForOthers();
+      this.foreign.look();
       mode = this.connection.handle.pragma('journal_mode = WAL', { simple: true });
     } catch (error) {
       throw fromSqlite(error, this.path);
@@ -123,7 +125,7 @@ export class DatabaseFile {
     }
     this.#wal = true;
     // The other mode looks like another's write.
-    if (this.#dataVersion !== null) this.#dataVersion = this.connection.dataVersion;
+    this.foreign.skip();
   }
 
   /** Something was written through it: it can be. */
@@ -134,26 +136,7 @@ export class DatabaseFile {
   /** Whether somebody wants to know which tables are written to, and that other programs write. */
   watch(on: boolean): void {
     this.connection.written = on ? new WrittenTables(this.connection.handle) : null;
-    this.#dataVersion = on ? this.connection.dataVersion : null;
-    this.#othersWrote = false;
-  }
-
-  /**
-   * Whether another program has written since the last time, as far as the transactions since then have seen.
-   * @param look look now, outside of a transaction
-   */
-  othersWrote(look: boolean): boolean {
-    if (look) this.#lookForOthers();
-    const wrote = this.#othersWrote;
-    this.#othersWrote = false;
-    return wrote;
-  }
-
-  #lookForOthers(): void {
-    if (this.#dataVersion === null) return;
-    const version = this.connection.dataVersion;
-    if (version !== this.#dataVersion) this.#othersWrote = true;
-    this.#dataVersion = version;
+    this.foreign.watch(on);
   }
 
   /** Runs the work in a transaction that only reads. */
@@ -172,7 +155,7 @@ export class DatabaseFile {
   /** Begins a transaction that writes and stays open until {@link commit} or {@link rollback}. */
   begin(durability: Durability, foreignKeys: boolean): void {
     this.connection.begin(true, durability, foreignKeys);
-    this.#lookForOthers();
+    this.foreign.look();
   }
 
   /** As {@link write}, for the transaction that is open; it ends in any case. */
@@ -206,15 +189,6 @@ export class DatabaseFile {
   }
 
   /**
-   * Whether batches can share a transaction without anybody noticing. Deferred foreign keys are counted until the whole
-   * transaction ends: one batch could make good another's violation, and both would pass. A view of the daemon's own tables
-   * shows what a group writes at its end only.
-   */
-  get groupable(): boolean {
-    return this.#look().groupable;
-  }
-
-  /**
    * Runs pieces of work in one transaction, each as if it had one of its own: with its own rev, and taken back alone.
    * @param work an error that a piece throws is the piece's own; it may be run a second time, when nothing is left of the first
    * @returns where the database stands afterwards
@@ -239,7 +213,7 @@ export class DatabaseFile {
     careful: boolean,
     work: (pieces: Pieces) => void,
   ): Position {
-    const { observed } = this.#look();
+    const { observed } = this.schema.look();
     // What only reads leaves nothing behind that would have to be taken back.
     const manner = { writes, careful: careful || !writes, observed };
     const pieces = new Pieces(this.connection, this.#positions, this.path, start, manner);
@@ -256,25 +230,6 @@ export class DatabaseFile {
     }
     if (writes) this.checkpointer.committed();
     return pieces.position;
-  }
-
-  /** What the schema says, looked at once per version of it. */
-  #look(): { readonly groupable: boolean; readonly observed: boolean } {
-    const version = this.connection.schemaVersion;
-    if (version === this.#looked.version) return this.#looked;
-    const { handle } = this.connection;
-    const has = (condition: string) =>
-      handle
-        .prepare(
-          `SELECT 1 FROM sqlite_schema WHERE tbl_name NOT LIKE '\\_skylinedb%' ESCAPE '\\' AND (${condition}) LIMIT 1`,
-        )
-        .get() !== undefined;
-    this.#looked = {
-      version,
-      groupable: !has("sql LIKE '%deferr%' OR sql LIKE '%\\_skylinedb%' ESCAPE '\\'"),
-      observed: has("sql LIKE '%changes%' OR sql LIKE '%last\\_insert\\_rowid%' ESCAPE '\\'"),
-    };
-    return this.#looked;
   }
 
   /** Closes the file and gives up the ownership. As the last connection SQLite empties and removes the WAL. */
@@ -329,7 +284,7 @@ export class DatabaseFile {
     try {
       if (durability !== null) this.connection.begin(writes, durability);
       // From here on nobody else can write before the commit: what others wrote came before it.
-      this.#lookForOthers();
+      this.foreign.look();
       work();
       committing = true;
       const executed = performance.now();
@@ -343,28 +298,7 @@ export class DatabaseFile {
       const failure = fromSqlite(error, this.path);
       // The commit may have reached the disk although its sync has failed.
       if (!committing || failure.code !== 'IO_ERROR') throw failure;
-      throw new SkylineError(failure.code, failure.message, {
-        outcome: 'unknown',
-        details: failure.details,
-        cause: error,
-      });
+      throw perhapsApplied(failure);
     }
   }
-}
-
-/** The one place that decides whether this process may write the file. A read-only folder still allows reading. */
-async function own(
-  { path, routerPid, endpoint }: WorkerOptions,
-  create: boolean,
-): Promise<KernelLock | SkylineError> {
-  try {
-    return await acquireOwnership(path, { pid: process.pid, routerPid, endpoint });
-  } catch (error) {
-    if (!create && error instanceof SkylineError && error.code === 'DATABASE_READONLY') return error;
-    throw error;
-  }
-}
-
-function release(owner: KernelLock | SkylineError): void {
-  if (!(owner instanceof SkylineError)) owner.release();
 }

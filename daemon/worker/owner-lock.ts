@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, SkylineError } from '../../protocol/errors.js';
 import { KernelLock, type LockOwner, NotALockError } from './kernel-lock.js';
+import type { WorkerOptions } from './link.js';
 import { folderIsWritable, readonlyFolder } from './sqlite-errors.js';
 import { isAlive } from './system.js';
 
@@ -9,6 +10,12 @@ const ORPHAN_GRACE_MS = 2_000;
 /** How long to wait for an owner that is on its way out, in milliseconds. */
 const WAIT_MS = 5_000;
 const POLL_MS = 10;
+
+/** The owner lock, or why the folder does not take one: then the file can only be read. */
+export type Ownership = KernelLock | SkylineError;
+
+/** A database, and the daemon that is to write it. */
+type Owned = Pick<WorkerOptions, 'path' | 'routerPid' | 'endpoint'>;
 
 /** The lock file of a database, beside it: two daemons of any users meet there, whatever their endpoints. */
 export function ownerLockPath(databasePath: string): string {
@@ -20,7 +27,9 @@ export function ownerLockPath(databasePath: string): string {
  * whose router has died while it sits in a long statement (SQLite rolls its transaction back).
  * @throws SkylineError `DATABASE_NOT_ALLOWED` naming the owner; `DATABASE_READONLY` when the folder takes no lock file
  */
-export async function acquireOwnership(databasePath: string, self: LockOwner): Promise<KernelLock> {
+export async function acquireOwnership(owned: Owned): Promise<KernelLock> {
+  const { path: databasePath, routerPid, endpoint } = owned;
+  const self: LockOwner = { pid: process.pid, routerPid, endpoint };
   const path = ownerLockPath(databasePath);
   const start = performance.now();
   for (;;) {
@@ -36,6 +45,23 @@ export async function acquireOwnership(databasePath: string, self: LockOwner): P
       throw refusal(databasePath, owner);
     await sleep(POLL_MS);
   }
+}
+
+/**
+ * The same to open a file. A folder that takes no lock file still allows reading.
+ * @param create the file is to be made
+ */
+export async function own(owned: Owned, create: boolean): Promise<Ownership> {
+  try {
+    return await acquireOwnership(owned);
+  } catch (error) {
+    if (!create && error instanceof SkylineError && error.code === 'DATABASE_READONLY') return error;
+    throw error;
+  }
+}
+
+export function release(owner: Ownership): void {
+  if (!(owner instanceof SkylineError)) owner.release();
 }
 
 function tryAcquire(databasePath: string, path: string, self: LockOwner) {

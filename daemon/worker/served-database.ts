@@ -134,7 +134,8 @@ export class ServedDatabase {
   lookForOthers(): void {
     if (!this.#watched || this.#file === null) return;
     try {
-      if (this.#file.othersWrote(true)) this.#standing.tellChanges([], true);
+      this.#file.foreign.look();
+      if (this.#file.foreign.take()) this.#standing.tellChanges([], true);
     } catch (error) {
       // Somebody holds a lock, or the file is being exchanged: the next look tells.
       if (!isSqliteError(error)) throw error;
@@ -161,7 +162,7 @@ export class ServedDatabase {
     const file = this.#file;
     if (file === null) return null;
     try {
-      if (!file.groupable) return null;
+      if (!file.schema.look().groupable) return null;
       const { position, outcomes } = executeGroup(file, work, this.#terms(), onBegin);
       this.#committed(position, this.#watched ? outcomes.flatMap(revOf) : []);
       return outcomes;
@@ -323,7 +324,7 @@ export class ServedDatabase {
    */
   #committed(position: Position, tables: readonly Tables[]): void {
     this.#standing.committed(position);
-    if (this.#watched) this.#standing.tellChanges(tables, this.#file?.othersWrote(false) ?? false);
+    if (this.#watched) this.#standing.tellChanges(tables, this.#file?.foreign.take() ?? false);
   }
 
   #terms(): Terms {

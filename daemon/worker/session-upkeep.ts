@@ -3,6 +3,7 @@ import type { CheckedBatch, Turn } from './batch.js';
 import type { DatabaseFile, Durability } from './database-file.js';
 import { givenUp, type Settled } from './session-answers.js';
 import { isRecorded } from './sessions.js';
+import { perhapsApplied } from './sqlite-errors.js';
 import type { Standing } from './standing.js';
 
 /** What is written about sessions in transactions of their own: failed batches, batches given up, and forgetting. */
@@ -67,9 +68,5 @@ export class SessionUpkeep {
 export function asGivenUp({ turn }: CheckedBatch, failure: SkylineError): SkylineError {
   if (turn?.onlyReplay !== true || failure.outcome !== 'not_applied' || failure.code === 'SESSION_CONFLICT')
     return failure;
-  return new SkylineError(failure.code, failure.message, {
-    outcome: 'unknown',
-    details: failure.details,
-    cause: failure,
-  });
+  return perhapsApplied(failure);
 }

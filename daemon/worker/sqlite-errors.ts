@@ -77,6 +77,12 @@ export function folderIsWritable(path: string): boolean {
   }
 }
 
+/** The same error, of what may have been applied although it has failed. */
+export function perhapsApplied(error: SkylineError): SkylineError {
+  const { code, message, details } = error;
+  return new SkylineError(code, message, { outcome: 'unknown', details, cause: error });
+}
+
 function withDetails(error: SkylineError, details: ErrorDetails): SkylineError {
   return new SkylineError(error.code, error.message, {
     outcome: error.outcome,

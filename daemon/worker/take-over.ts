@@ -53,12 +53,12 @@ export async function reopen(
  */
 export async function swapIn(
   database: ServedDatabase,
-  { routerPid, endpoint }: WorkerOptions,
+  options: WorkerOptions,
   { staged, backup: kept, known }: Extract<Order, { op: 'swap' }>,
 ): Promise<Position> {
   const { path } = database;
   try {
-    const owner = await acquireOwnership(path, { pid: process.pid, routerPid, endpoint });
+    const owner = await acquireOwnership(options);
     try {
       swap(path, staged, kept);
     } catch (error) {
