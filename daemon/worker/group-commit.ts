@@ -1,6 +1,7 @@
 import { flushWrites } from '../../protocol/transport/gathered-writes.js';
 import type { Answers } from './answers.js';
 import type { Outcome } from './execute.js';
+import type { Executor } from './executor.js';
 import type { InHand } from './in-hand.js';
 import type { Executable, Group, Intake } from './intake.js';
 import type { Metrics } from './metrics.js';
@@ -10,6 +11,7 @@ import type { Turns } from './turns.js';
 /** What groups are executed with. */
 export interface GroupParts {
   readonly database: ServedDatabase;
+  readonly executor: Executor;
   readonly intake: Intake;
   readonly turns: Turns;
   readonly inHand: InHand;
@@ -69,14 +71,14 @@ export class GroupCommit {
 
   /** @returns the outcomes of the first ones, at least one; null when each must be done by itself */
   #executeTogether(work: readonly Executable[]): Outcome[] | null {
-    const { database, inHand } = this.#parts;
-    return database.executeTogether(work, (index) => inHand.running(work[index]?.job));
+    const { executor, inHand } = this.#parts;
+    return executor.executeTogether(work, (index) => inHand.running(work[index]?.job));
   }
 
   async #executeFirst(work: readonly Executable[]): Promise<Outcome[]> {
-    const { database, inHand } = this.#parts;
+    const { executor, inHand } = this.#parts;
     const [first] = work;
-    return first === undefined ? [] : [await database.execute(first, () => inHand.running(first.job))];
+    return first === undefined ? [] : [await executor.execute(first, () => inHand.running(first.job))];
   }
 
   #settle(one: Executable | undefined, outcome: Outcome | undefined, begun: number, now: number): void {

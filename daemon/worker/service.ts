@@ -4,6 +4,7 @@ import { flushWrites } from '../../protocol/transport/gathered-writes.js';
 import { Answers } from './answers.js';
 import { AttachedClients } from './attached-clients.js';
 import { Copies } from './copies.js';
+import { Executor } from './executor.js';
 import { GroupCommit } from './group-commit.js';
 import { InHand } from './in-hand.js';
 import {
@@ -85,7 +86,8 @@ export class DatabaseService {
       holds: (lane) => this.#desk.holds(lane),
       refused: (code) => this.#metrics.error(code),
     });
-    this.#desk = new TransactionDesk(options, this.#database, {
+    const executor = new Executor(this.#database);
+    this.#desk = new TransactionDesk(options, this.#database, executor, {
       answer: (job, outcome, id) => this.#answers.give(job, outcome, id),
       isGone: (lane) => this.#intake.lanes.isGone(lane),
       running: (job) => this.#inHand.running(job),
@@ -97,6 +99,7 @@ export class DatabaseService {
     this.#inHand = new InHand(outlet, this.#database, this.#desk);
     this.#groups = new GroupCommit({
       database: this.#database,
+      executor,
       intake: this.#intake,
       turns: this.#turns,
       inHand: this.#inHand,

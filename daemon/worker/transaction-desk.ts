@@ -4,6 +4,7 @@ import { SkylineError } from '../../protocol/errors.js';
 import type { BeginTxRequest, CommitRequest, RequestId } from '../../protocol/messages.js';
 import { commitOf, Guard } from './batch.js';
 import type { Outcome } from './execute.js';
+import type { Executor } from './executor.js';
 import { notYours, type TransactionJob } from './intake.js';
 import { monotonicMs, type OpenTransactionStatus, type WorkerOptions } from './link.js';
 import { notBegun } from './patience.js';
@@ -47,13 +48,15 @@ const STOP_AFTER_MS = 1_000;
 export class TransactionDesk {
   readonly #options: WorkerOptions;
   readonly #database: ServedDatabase;
+  readonly #executor: Executor;
   readonly #hooks: DeskHooks;
   readonly #guard = new Guard();
   readonly #transactions: Transactions<WriteTransaction | Snapshot, TransactionJob>;
 
-  constructor(options: WorkerOptions, database: ServedDatabase, hooks: DeskHooks) {
+  constructor(options: WorkerOptions, database: ServedDatabase, executor: Executor, hooks: DeskHooks) {
     this.#options = options;
     this.#database = database;
+    this.#executor = executor;
     this.#hooks = hooks;
     this.#transactions = new Transactions((transaction) => this.#ended(transaction));
   }
@@ -190,8 +193,8 @@ export class TransactionDesk {
 
   async #open(request: BeginTxRequest, deadline: number): Promise<WriteTransaction | Snapshot> {
     if (request.read !== true && this.#options.onlyWriter !== undefined) throw notYours();
-    if (request.read !== true) return await this.#database.begin(request, deadline);
-    if (this.#transactions.snapshots < MAX_SNAPSHOTS) return await this.#database.snapshot(deadline);
+    if (request.read !== true) return await this.#executor.begin(request, deadline);
+    if (this.#transactions.snapshots < MAX_SNAPSHOTS) return await this.#executor.snapshot(deadline);
     throw new SkylineError(
       'QUEUE_FULL',
       `${MAX_SNAPSHOTS} transactions that read are open on this database: each keeps its WAL from being emptied. Try again when one has ended, or read the file directly.`,
@@ -234,7 +237,7 @@ export class TransactionDesk {
   async #lookUp(job: TransactionJob, request: CommitRequest): Promise<void> {
     const batch = commitOf(request, job.frame, true);
     if (batch === null) throw this.#transactions.expired(request.tx);
-    const outcome = await this.#database.execute({ batch, deadline: 0 }, () => undefined);
+    const outcome = await this.#executor.execute({ batch, deadline: 0 }, () => undefined);
     this.#hooks.answer(job, outcome, request.id);
   }
 

@@ -5,7 +5,8 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Guard } from '../../../daemon/worker/batch.js';
 import { isGroupable, type Outcome } from '../../../daemon/worker/execute.js';
-import { ServedDatabase, type Work } from '../../../daemon/worker/served-database.js';
+import { Executor, type Work } from '../../../daemon/worker/executor.js';
+import { ServedDatabase } from '../../../daemon/worker/served-database.js';
 import { decodeExecBatch } from '../../../protocol/decode-exec-batch.js';
 import { toErrorReply } from '../../../protocol/errors.js';
 import { parseObject } from '../../../protocol/frame.js';
@@ -125,15 +126,16 @@ let groups = 0;
 
 /** Groups as the worker makes them: what may not share a transaction is by itself. */
 async function inGroups(target: ServedDatabase, work: readonly Work[], size: number): Promise<Outcome[]> {
+  const executor = new Executor(target);
   const outcomes: Outcome[] = [];
   let rest = [...work];
   while (rest.length > 0) {
     const alone = rest.findIndex((one) => !isGroupable(one.batch));
     const take = alone === 0 ? 1 : Math.min(size, alone < 0 ? rest.length : alone);
     const part = rest.slice(0, take);
-    const together = take > 1 ? target.executeTogether(part, () => undefined) : null;
+    const together = take > 1 ? executor.executeTogether(part, () => undefined) : null;
     if (together !== null && together.length > 1) groups += 1;
-    const done = together ?? [await target.execute(part[0] as Work, () => undefined)];
+    const done = together ?? [await executor.execute(part[0] as Work, () => undefined)];
     outcomes.push(...done);
     rest = rest.slice(done.length);
   }

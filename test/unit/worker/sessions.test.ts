@@ -6,8 +6,9 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Guard } from '../../../daemon/worker/batch.js';
 import { isGroupable, type Outcome } from '../../../daemon/worker/execute.js';
+import { Executor, type Work } from '../../../daemon/worker/executor.js';
 import type { WorkerOptions } from '../../../daemon/worker/link.js';
-import { ServedDatabase, type Work } from '../../../daemon/worker/served-database.js';
+import { ServedDatabase } from '../../../daemon/worker/served-database.js';
 import { MAX_OUTCOMES, MAX_SESSION_SIZE } from '../../../daemon/worker/sessions.js';
 import { decodeExecBatch } from '../../../protocol/decode-exec-batch.js';
 import { toErrorReply } from '../../../protocol/errors.js';
@@ -51,13 +52,14 @@ function toWork(request: object): Work {
 
 /** As the worker does it: what waits shares a transaction where that is possible. */
 async function run(target: ServedDatabase, requests: readonly object[], size = 1): Promise<unknown[]> {
+  const executor = new Executor(target);
   const outcomes: Outcome[] = [];
   let rest = requests.map(toWork);
   while (rest.length > 0) {
     const alone = rest.findIndex((one) => !isGroupable(one.batch));
     const part = rest.slice(0, alone === 0 ? 1 : Math.min(size, alone < 0 ? rest.length : alone));
-    const together = part.length > 1 ? target.executeTogether(part, () => undefined) : null;
-    const done = together ?? [await target.execute(part[0] as Work, () => undefined)];
+    const together = part.length > 1 ? executor.executeTogether(part, () => undefined) : null;
+    const done = together ?? [await executor.execute(part[0] as Work, () => undefined)];
     outcomes.push(...done);
     rest = rest.slice(done.length);
   }
