@@ -1,5 +1,6 @@
 import { usableId } from '../../protocol/decode-request.js';
 import { messageOf, ProtocolError, toErrorReply } from '../../protocol/errors.js';
+import { decodeText } from '../../protocol/frame.js';
 import type { ErrorReply, RequestId } from '../../protocol/messages.js';
 import { type BatchJob, type Job, ParsedFrame, type TransactionJob } from './intake.js';
 import type { Lanes } from './lanes.js';
@@ -71,7 +72,13 @@ export class Answers {
   }
 }
 
-/** Of a batch that came through the router, which has answered it by itself: none. */
+/** Of a batch nobody has looked at its frame so far; the router, whose own clock may be behind, needs the id as well. */
 function idOf({ frame }: BatchJob | TransactionJob): RequestId | undefined {
-  return frame instanceof ParsedFrame ? usableId(frame.object) : undefined;
+  try {
+    const parsed = frame instanceof ParsedFrame ? frame : new ParsedFrame(decodeText(frame));
+    return usableId(parsed.object);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    return undefined;
+  }
 }
