@@ -408,7 +408,7 @@ test('Status says whose transactions are open, and since when; the command line 
 });
 
 test('a copy is whole, although a transaction is open when it begins or while it is made', async () => {
-  const [mine, others] = (await clients('the router', 2)) as [Wire, Wire];
+  const [mine, others, more] = (await clients('the router', 3)) as [Wire, Wire, Wire];
   await others.exec(db, [
     'WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 20000) INSERT INTO t SELECT n, hex(zeroblob(200)) FROM i',
   ]);
@@ -417,7 +417,7 @@ test('a copy is whole, although a transaction is open when it begins or while it
   const first = others.request({ type: 'Backup', db, to: ground.file('1.db') });
   await step(mine, tx, COUNT);
   await mine.request({ type: 'Rollback', db, tx });
-  const second = others.request({ type: 'Backup', db, to: ground.file('2.db') });
+  const second = more.request({ type: 'Backup', db, to: ground.file('2.db') });
   const other = await begin(mine);
   await step(mine, other, "UPDATE t SET b = 'x'");
   await mine.request({ type: 'Rollback', db, tx: other });
