@@ -67,12 +67,12 @@ async function entryOf(
   if (path === databases.catalog.path) throw UNSEEN;
   if (lookAt(path) === undefined) throw new Error('it is gone');
   await mustBeDatabase(path);
-  const known = databases.catalog.at(path);
+  const known = databases.catalog.rows.at(path);
   if (known !== undefined) throw new Error(`it has the name ${known.name} already`);
   const name = nameOf(path);
   const why = refusal(name);
   if (why !== null) throw new Error(`${name} ${why}`);
-  const other = databases.catalog.find(name);
+  const other = databases.catalog.rows.find(name);
   if (other !== undefined) throw new Error(`the name ${name} belongs to ${other.path}`);
   if (taken.has(name.toLowerCase()))
     throw new Error(`the name ${name} belongs to another file of this folder`);

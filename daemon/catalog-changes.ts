@@ -137,7 +137,7 @@ export class CatalogChanges {
    */
   knownOf(except: CatalogEntry | null, path: string, known: Position | null): Position | null {
     let latest = except?.position ?? null;
-    const others = this.#databases.catalog
+    const others = this.#databases.catalog.rows
       .all()
       .filter((entry) => entry.dropped !== null && entry.path === path && entry.id !== except?.id)
       .map(({ position }) => position);

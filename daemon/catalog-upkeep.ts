@@ -48,7 +48,7 @@ export class CatalogUpkeep {
     try {
       if (!this.#catalog.exists) return;
       await this.#catalog.ready();
-      for (const entry of this.#catalog.all()) {
+      for (const entry of this.#catalog.rows.all()) {
         if (entry.dropped === null || entry.intent !== null || Date.parse(entry.dropped) + TRASH_MS > now)
           continue;
         await this.#turns.run([entry.name], () => this.#removeForGood(entry));
@@ -61,7 +61,7 @@ export class CatalogUpkeep {
 
   async #removeForGood({ id, name, trash }: CatalogEntry): Promise<void> {
     // It may have been restored meanwhile.
-    if (!this.#catalog.all().some((entry) => entry.id === id && entry.dropped !== null)) return;
+    if (!this.#catalog.rows.all().some((entry) => entry.id === id && entry.dropped !== null)) return;
     // The file first: a row without a file is removed the next time, a file without a row never.
     if (trash !== null) removeName(trash);
     await this.#catalog.remove(id);

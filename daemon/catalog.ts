@@ -1,9 +1,10 @@
 import { existsSync, realpathSync, statSync } from 'node:fs';
 import { isAbsolute, join, relative, sep } from 'node:path';
-import { CATALOG_FILE, nameKey } from '../protocol/database-name.js';
+import { CATALOG_FILE } from '../protocol/database-name.js';
 import { messageOf, SkylineError } from '../protocol/errors.js';
-import type { JsonObject } from '../protocol/frame.js';
-import type { DatabaseSettings, ErrorReply, Statement } from '../protocol/messages.js';
+import type { Statement } from '../protocol/messages.js';
+import { execOnCatalog } from './catalog-batch.js';
+import { CatalogRows } from './catalog-rows.js';
 import {
   CATALOG_VERSION,
   type CatalogEntry,
@@ -18,32 +19,8 @@ import {
 } from './catalog-table.js';
 import type { RoutedDatabase } from './database.js';
 import type { Logger } from './log.js';
-import { ROUTER_LANE } from './worker/attached-clients.js';
 import { walBytes } from './worker/checkpoint.js';
-import { COUNTED_REPLY } from './worker/link.js';
-
-/** Databases with a name, dropped ones included: all of them are kept in memory. */
-const MAX_ENTRIES = 10_000;
-/** A worker that dies with a change in hand may have made it: changes say what is to be, and are sent again. */
-const MAX_TRIES = 3;
-
-/** What a database's worker must know from the catalog. */
-export interface Terms {
-  readonly settings: DatabaseSettings;
-  /** Its file is made by `CreateDatabase`: one that is missing is an error, and no batch makes it. */
-  readonly mustExist: boolean;
-  /** It is the catalog itself, which only the router writes. */
-  readonly isCatalog: boolean;
-}
-
-/** Of a database without a name. */
-export const NO_TERMS: Terms = { settings: {}, mustExist: false, isCatalog: false };
-/** Of the catalog: what it holds is in memory, so that it need not stay open. */
-const CATALOG_TERMS: Terms = {
-  settings: { worker_idle_timeout_ms: 10_000 },
-  mustExist: false,
-  isCatalog: true,
-};
+import { CATALOG_TERMS, NO_TERMS, type Terms } from './worker-terms.js';
 
 /**
  * Which databases have a name. The catalog is a database like any other, and has a worker that executes what is sent from
@@ -54,16 +31,12 @@ export class Catalog {
   readonly #dataDir: string;
   readonly #at: (path: string) => RoutedDatabase;
   readonly #log: Logger;
+  /** What the table holds, as it was last read or written. */
+  readonly rows = new CatalogRows();
   #place: { readonly folder: string; readonly path: string } | null = null;
-  #entries = new Map<string, CatalogEntry>();
-  /** Of those that are not dropped. */
-  #byName = new Map<string, CatalogEntry>();
-  #byPath = new Map<string, CatalogEntry>();
   readonly #usage = new Map<string, Usage>();
   /** Whose usage is not written yet. */
   readonly #used = new Set<string>();
-  /** Names and paths that are being given away. */
-  readonly #claimed = new Set<string>();
   #loaded = false;
   /** The table is there: a file alone may be what a killed worker has left. */
   #made = false;
@@ -123,23 +96,8 @@ export class Catalog {
 
   async #ready(): Promise<void> {
     if (this.#fresh) return;
-    await this.#rows();
-    await this.recover([...this.#entries.values()].filter(({ intent }) => intent !== null));
-  }
-
-  /** The database of this name. */
-  find(name: string): CatalogEntry | undefined {
-    return this.#byName.get(nameKey(name));
-  }
-
-  /** The named database with this true path. */
-  at(path: string): CatalogEntry | undefined {
-    return this.#byPath.get(path);
-  }
-
-  /** Every row, dropped ones included. */
-  all(): CatalogEntry[] {
-    return [...this.#entries.values()];
+    await this.#read();
+    await this.recover(this.rows.all().filter(({ intent }) => intent !== null));
   }
 
   usageOf(id: string): Usage {
@@ -154,11 +112,11 @@ export class Catalog {
       return CATALOG_TERMS;
     }
     try {
-      if (!this.#fresh && (this.exists || this.#loaded)) await this.#rows();
+      if (!this.#fresh && (this.exists || this.#loaded)) await this.#read();
     } catch (error) {
       this.#log.warn({ db: path }, `its settings in the catalog cannot be read: ${messageOf(error)}`);
     }
-    const entry = this.at(path);
+    const entry = this.rows.at(path);
     return entry === undefined ? NO_TERMS : { settings: entry.settings, mustExist: true, isCatalog: false };
   }
 
@@ -167,28 +125,28 @@ export class Catalog {
    * @throws SkylineError `DATABASE_EXISTS` when a name or a file is taken; whatever the catalog's worker says
    */
   async write(entries: readonly CatalogEntry[]): Promise<void> {
-    const claims = this.#claim(entries);
+    const claims = this.rows.claim(entries);
     try {
       const first = this.#made ? [] : MAKE_CATALOG;
       await this.#exec([...first, ...entries.map((entry) => writeEntry(entry, this.#toStored))]);
       this.#made = true;
-      for (const entry of entries) this.#keep(entry);
+      for (const entry of entries) this.rows.keep(entry);
     } finally {
-      for (const claim of claims) this.#claimed.delete(claim);
+      this.rows.release(claims);
     }
   }
 
   /** Forgets a database for good. */
   async remove(id: string): Promise<void> {
     await this.#exec([removeEntry(id)]);
-    this.#drop(id);
+    this.rows.drop(id);
     this.#usage.delete(id);
     this.#used.delete(id);
   }
 
   /** Takes note that a database is in use, or was. */
   used(path: string, at: Date): void {
-    const entry = this.at(path);
+    const entry = this.rows.at(path);
     if (entry === undefined) return;
     const size = sizeOf(path) ?? this.usageOf(entry.id).size;
     this.#usage.set(entry.id, { lastUsed: at.toISOString(), size });
@@ -217,7 +175,7 @@ export class Catalog {
   }
 
   /** Reads all rows. */
-  #rows(): Promise<void> {
+  #read(): Promise<void> {
     this.#loading ??= this.#load().finally(() => {
       this.#loading = null;
     });
@@ -240,10 +198,7 @@ export class Catalog {
         if (isLastPage(rows)) break;
       }
     }
-    this.#entries = new Map();
-    this.#byName = new Map();
-    this.#byPath = new Map();
-    for (const entry of entries) this.#keep(entry);
+    this.rows.replace(entries);
     this.#loaded = true;
     if (!this.exists) this.#seen = stampOf(this.path);
   }
@@ -259,52 +214,6 @@ export class Catalog {
     );
   }
 
-  /** @throws SkylineError `DATABASE_EXISTS`, `INVALID_REQUEST` */
-  #claim(entries: readonly CatalogEntry[]): string[] {
-    const claims: string[] = [];
-    const fresh = entries.filter(({ id }) => !this.#entries.has(id)).length;
-    if (this.#entries.size + fresh > MAX_ENTRIES) {
-      throw new SkylineError(
-        'INVALID_REQUEST',
-        `The catalog would have more than ${MAX_ENTRIES} databases, dropped ones included. Drop some, or name files by their paths.`,
-        { details: { limit: 'max_databases', limit_value: MAX_ENTRIES } },
-      );
-    }
-    try {
-      for (const { id, name, path, dropped } of entries) {
-        if (dropped !== null) continue;
-        const others = [this.find(name), this.at(path)];
-        const taken = others.find((other) => other !== undefined && other.id !== id);
-        for (const claim of [`name ${nameKey(name)}`, `path ${path}`]) {
-          if (taken !== undefined || this.#claimed.has(claim))
-            throw exists(taken?.name ?? name, taken?.path ?? path);
-          this.#claimed.add(claim);
-          claims.push(claim);
-        }
-      }
-    } catch (error) {
-      for (const claim of claims) this.#claimed.delete(claim);
-      throw error;
-    }
-    return claims;
-  }
-
-  #keep(entry: CatalogEntry): void {
-    this.#drop(entry.id);
-    this.#entries.set(entry.id, entry);
-    if (entry.dropped !== null) return;
-    this.#byName.set(nameKey(entry.name), entry);
-    this.#byPath.set(entry.path, entry);
-  }
-
-  #drop(id: string): void {
-    const old = this.#entries.get(id);
-    this.#entries.delete(id);
-    if (old === undefined || old.dropped !== null) return;
-    this.#byName.delete(nameKey(old.name));
-    this.#byPath.delete(old.path);
-  }
-
   /** Paths in the data directory are relative to it, so that all of it can be moved. */
   readonly #toStored = (path: string): string => {
     const from = relative(this.folder, path);
@@ -313,46 +222,9 @@ export class Catalog {
 
   readonly #fromStored = (path: string): string => (isAbsolute(path) ? path : join(this.folder, path));
 
-  /** @returns each statement's rows */
-  async #exec(stmts: readonly Statement[]): Promise<readonly (readonly unknown[][])[]> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await this.#once(stmts);
-      } catch (error) {
-        const crashed = error instanceof SkylineError && error.code === 'WORKER_CRASHED';
-        if (!crashed || tries >= MAX_TRIES) throw error;
-      }
-    }
+  #exec(stmts: readonly Statement[]) {
+    return execOnCatalog(() => this.#at(this.path), stmts);
   }
-
-  #once(stmts: readonly Statement[]): Promise<readonly (readonly unknown[][])[]> {
-    return new Promise((resolve, reject) => {
-      this.#at(this.path).submit({
-        kind: 'batch',
-        isWanted: () => true,
-        lane: ROUTER_LANE,
-        payload: Buffer.from(JSON.stringify({ type: 'ExecBatch', stmts, durable: true })),
-        deadline: 0,
-        session: false,
-        reply: (payload, worker) => {
-          if (payload.length >= COUNTED_REPLY) worker.drained(ROUTER_LANE, payload.length);
-          const reply = JSON.parse(payload.toString('utf8')) as JsonObject;
-          if (reply.status === 'ok')
-            resolve((reply.results as { rows?: unknown[][] }[]).map(({ rows = [] }) => rows));
-          else reject(refusedBy(reply as unknown as ErrorReply));
-        },
-        fail: reject,
-      });
-    });
-  }
-}
-
-/** The error for a name or file that is taken. */
-export function exists(name: string, path: string): SkylineError {
-  return new SkylineError(
-    'DATABASE_EXISTS',
-    `There is a database ${name} already (${path}). Choose another name. CreateDatabase with "if_not_exists": true (--if-not-exists) leaves it as it is.`,
-  );
 }
 
 /** Whether a path relative to a folder stays in it. */
@@ -364,11 +236,6 @@ export function isInside(relativePath: string): boolean {
 export function sizeOf(path: string): number | null {
   const size = statSync(path, { throwIfNoEntry: false })?.size;
   return size === undefined ? null : size + walBytes(path);
-}
-
-function refusedBy({ code, message, outcome, retryable, sqlite_code: sqlite }: ErrorReply): SkylineError {
-  const details = sqlite === undefined ? {} : { sqlite_code: sqlite };
-  return new SkylineError(code, `The catalog: ${message}`, { outcome, retryable, details });
 }
 
 /** Differs when another process has changed the file. With something in its WAL it cannot be told. */

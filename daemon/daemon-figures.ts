@@ -66,7 +66,7 @@ export class DaemonFigures {
       metrics_port: this.metricsPort,
       databases: await Promise.all(
         databases.map((database) =>
-          databaseStatus(database, this.#databases.catalog.at(database.path)?.name, detail, said),
+          databaseStatus(database, this.#databases.catalog.rows.at(database.path)?.name, detail, said),
         ),
       ),
     };
@@ -101,7 +101,7 @@ export class DaemonFigures {
     const counts = new Map<string, Counts>();
     const states: { [state: string]: number } = { open: 0, preparing: 0, closed: 0 };
     for (const database of this.#databases.all()) {
-      counts.set(database.path, database.counts);
+      counts.set(database.path, database.workers.counts);
       states[database.state] = (states[database.state] ?? 0) + 1;
     }
     const { forgotten } = this.#databases;

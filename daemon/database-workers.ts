@@ -1,4 +1,3 @@
-import { NO_TERMS } from './catalog.js';
 import { addCounts, type Counts, NO_COUNTS } from './counts.js';
 import type { DatabaseContext, DatabaseNeighbours, RoutedDatabase } from './database.js';
 import type { Logger } from './log.js';
@@ -7,7 +6,7 @@ import type { Notice, Position, WalNotice } from './worker/link.js';
 import { describeHolders } from './worker/lock-holders.js';
 import { type WorkerExit, WorkerProcess } from './worker-process.js';
 import { removeWorkerSocket } from './worker-sockets.js';
-import { workerTerms } from './worker-terms.js';
+import { NO_TERMS, workerTerms } from './worker-terms.js';
 
 /** Bytes of a worker's stderr that are kept for the log and for messages. */
 const MAX_LAST_WORDS = 2_000;
@@ -108,7 +107,7 @@ export class DatabaseWorkers {
     return await this.#current?.leave(timeoutMs);
   }
 
-  /** A process with a worker's orders that is not this database's worker, and needs no place in the pool. */
+  /** A worker that is not this database's yet: it copies, checks and swaps files. It has no place in the pool. */
   newHelper(): WorkerProcess {
     return this.#spawn();
   }

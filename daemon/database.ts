@@ -3,9 +3,7 @@ import { never, SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import type { DatabaseState } from '../protocol/messages.js';
 import { BatchQueue, type Job } from './batch-queue.js';
-import type { Terms } from './catalog.js';
 import type { Config } from './config.js';
-import type { Counts } from './counts.js';
 import { DatabaseWarnings } from './database-warnings.js';
 import { DatabaseWatch } from './database-watch.js';
 import { DatabaseWorkers } from './database-workers.js';
@@ -20,6 +18,7 @@ import { missingFile } from './worker/position-table.js';
 import type { WorkerChild } from './worker-child.js';
 import type { PoolMember, WorkerPool } from './worker-pool.js';
 import type { WorkerProcess } from './worker-process.js';
+import type { Terms } from './worker-terms.js';
 
 /** Milliseconds between two looks at whether everything is finished. */
 const FINISH_POLL_MS = 5;
@@ -46,6 +45,7 @@ export class RoutedDatabase implements PoolMember {
   readonly path: string;
   readonly maintenance: MaintenanceState;
   readonly warnings: DatabaseWarnings;
+  readonly workers: DatabaseWorkers;
   lastUsed = 0;
   /** Its file has gone to another path, and nobody has asked for this one since. */
   left = false;
@@ -54,7 +54,6 @@ export class RoutedDatabase implements PoolMember {
   readonly #log: Logger;
   readonly #queue: BatchQueue;
   readonly #file: WatchedFile;
-  readonly #workers: DatabaseWorkers;
   #known: Position | null;
   /** null while nobody watches. */
   #watch: DatabaseWatch | null = null;
@@ -75,7 +74,7 @@ export class RoutedDatabase implements PoolMember {
       (from, to) => this.#log.info({ from, to }, 'maintenance state'),
       () => this.#offerPlace(),
     );
-    this.#workers = new DatabaseWorkers(this, context, neighbours, this.#file, this.#log, {
+    this.workers = new DatabaseWorkers(this, context, neighbours, this.#file, this.#log, {
       watched: () => this.#watch !== null,
       starts: () => this.#watch?.workerStarts(),
       hear: (notice) => this.#hear(notice),
@@ -88,9 +87,9 @@ export class RoutedDatabase implements PoolMember {
       },
     });
     this.#queue = new BatchQueue({
-      serving: () => this.#workers.serving(),
+      serving: () => this.workers.serving(),
       position: async () => {
-        const worker = await this.#workers.serving();
+        const worker = await this.workers.serving();
         const position = (await worker.order({ op: 'position' })) as unknown as Position;
         this.known = position;
         return position;
@@ -99,8 +98,8 @@ export class RoutedDatabase implements PoolMember {
       answered: (rev) => {
         if (this.known !== null) this.known = { ...this.known, rev };
       },
-      stopWorker: () => this.#workers.stop(),
-      lastWords: () => this.#workers.lastWords,
+      stopWorker: () => this.workers.stop(),
+      lastWords: () => this.workers.lastWords,
       empty: () => this.#offerPlace(),
     });
   }
@@ -120,12 +119,7 @@ export class RoutedDatabase implements PoolMember {
   }
 
   get worker(): WorkerProcess | null {
-    return this.#workers.current;
-  }
-
-  /** What all of its workers have counted, as far as they have told; of one that died, what it had said by then. */
-  get counts(): Counts {
-    return this.#workers.counts;
+    return this.workers.current;
   }
 
   /** Clients may write without the router hearing of it. */
@@ -169,7 +163,7 @@ export class RoutedDatabase implements PoolMember {
 
   /** Nothing of it is worth remembering. */
   get forgettable(): boolean {
-    return this.#workers.none && this.#watch === null && this.state === 'open' && this.idle;
+    return this.workers.none && this.#watch === null && this.state === 'open' && this.idle;
   }
 
   /** Subscriptions to its changes. */
@@ -238,7 +232,7 @@ export class RoutedDatabase implements PoolMember {
 
   /** Lets the worker go, if there is one. With milliseconds to empty the WAL it may refuse. */
   async closeWorker(timeoutMs = 0): Promise<void> {
-    const position = await this.#workers.close(timeoutMs);
+    const position = await this.workers.close(timeoutMs);
     // While it is closed, what a worker saw counts when all of the taking over has succeeded.
     if (position && this.state !== 'closed') this.known = position;
   }
@@ -270,16 +264,11 @@ export class RoutedDatabase implements PoolMember {
     this.worker?.kill();
   }
 
-  /** A worker that is not this database's yet: it copies, checks and swaps files. */
-  newHelper(): WorkerProcess {
-    return this.#workers.newHelper();
-  }
-
   /** Makes the helper, which has the database open by now, its worker. */
   async adopt(helper: WorkerProcess): Promise<void> {
     await this.#context.pool.enter(this);
     this.#watch?.replaced();
-    this.#workers.adopt(helper);
+    this.workers.adopt(helper);
     this.fileId = lookAt(this.path);
   }
 
@@ -307,11 +296,6 @@ export class RoutedDatabase implements PoolMember {
     const worker = this.worker;
     this.look(lookAt(this.path));
     if (this.#file.exchanged) await worker?.exited;
-  }
-
-  /** The next worker opens the file when the promise has settled. */
-  startAfter(others: Promise<unknown>): void {
-    this.#workers.startAfter(others);
   }
 
   /** Nothing in hand, perhaps: somebody may be waiting for the place of this one's worker. */

@@ -105,7 +105,7 @@ export class Databases implements DatabaseNeighbours {
 
   /** @throws SkylineError `DATABASE_NOT_FOUND`, `INVALID_REQUEST` */
   #pathOf(name: string): string {
-    const entry = this.catalog.find(name);
+    const entry = this.catalog.rows.find(name);
     // One that is just being made cannot be used before it is there.
     if (entry !== undefined && entry.intent?.op !== 'create') return entry.path;
     throw unknownName(checkDatabaseName(name, 'db'));
@@ -172,7 +172,7 @@ export class Databases implements DatabaseNeighbours {
   #claim(database: RoutedDatabase, file: FileId): void {
     for (const other of this.#byPath.values()) {
       if (other !== database && other.worker !== null && sameFile(other.fileId, file))
-        database.startAfter(other.yieldFile());
+        database.workers.startAfter(other.yieldFile());
     }
   }
 
@@ -183,7 +183,7 @@ export class Databases implements DatabaseNeighbours {
       .slice(0, MAX_REMEMBERED / 2);
     for (const database of old) {
       this.#byPath.delete(database.path);
-      this.#forgotten = addCounts(this.#forgotten, database.counts);
+      this.#forgotten = addCounts(this.#forgotten, database.workers.counts);
     }
     this.#bySpelling.clear();
     this.#justSeen.clear();

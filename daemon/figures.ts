@@ -30,7 +30,7 @@ export async function figuresOf(database: RoutedDatabase): Promise<Figures> {
   const stale = worker !== null && (worker !== asked || !fresh);
   return {
     database,
-    counts: database.counts,
+    counts: database.workers.counts,
     stats,
     stale,
     walBytes: walBytes(database.path),

@@ -98,7 +98,7 @@ export class Maintenance {
     return database.maintenance.exclusively('ReplaceDatabase', async () => {
       if (database.state === 'closed') database.maintenance.refuseUnlessOpen();
       mustExist(database.path);
-      const helper = database.newHelper();
+      const helper = database.workers.newHelper();
       // A name of its own: the helper of a daemon that was killed removes its copy whenever it notices.
       const staged = `${database.path}.incoming-${helper.pid}`;
       try {

@@ -9,8 +9,9 @@ import type {
   RenameDatabaseRequest,
   RestoreDatabaseRequest,
 } from '../protocol/messages.js';
-import { type Catalog, exists, isInside, sizeOf } from './catalog.js';
+import { type Catalog, isInside, sizeOf } from './catalog.js';
 import { CatalogChanges } from './catalog-changes.js';
+import { exists } from './catalog-rows.js';
 import { type CatalogEntry, newEntry } from './catalog-table.js';
 import { CatalogUpkeep, untilOf } from './catalog-upkeep.js';
 import type { RoutedDatabase } from './database.js';
@@ -50,7 +51,7 @@ export class NamedDatabases {
   create(request: Omit<CreateDatabaseRequest, 'type'>): Promise<object> {
     const { name, if_not_exists: lenient = false, settings = {} } = request;
     return this.#turns.run([name], async () => {
-      const there = await this.#changes.settled(() => this.#catalog.find(name));
+      const there = await this.#changes.settled(() => this.#catalog.rows.find(name));
       if (there !== undefined) {
         if (!lenient) throw exists(there.name, there.path);
         return { created: false, ...identityOf(there) };
@@ -68,7 +69,7 @@ export class NamedDatabases {
   drop(request: DropDatabaseRequest, asker: Asker): Promise<object> {
     const { name, if_exists: lenient = false } = request;
     return this.#turns.run([name], async () => {
-      const entry = await this.#changes.settled(() => this.#catalog.find(name));
+      const entry = await this.#changes.settled(() => this.#catalog.rows.find(name));
       if (entry === undefined) {
         if (lenient) return { dropped: false };
         throw unknownName(name);
@@ -107,9 +108,9 @@ export class NamedDatabases {
   rename(request: RenameDatabaseRequest, asker: Asker): Promise<object> {
     const { name, to } = request;
     return this.#turns.run([name, to], async () => {
-      const entry = await this.#changes.settled(() => this.#catalog.find(name));
+      const entry = await this.#changes.settled(() => this.#catalog.rows.find(name));
       if (entry === undefined) throw unknownName(name);
-      const other = this.#catalog.find(to);
+      const other = this.#catalog.rows.find(to);
       if (other !== undefined && other.id !== entry.id) throw exists(other.name, other.path);
       // Where the file is called as the database is, it goes on to be.
       const path =
@@ -141,7 +142,7 @@ export class NamedDatabases {
       const entry = await this.#changes.settled(() => this.#lastDropped(name));
       if (entry === undefined) throw this.#nothingToRestore(name);
       const to = as ?? entry.name;
-      const other = this.#catalog.find(to);
+      const other = this.#catalog.rows.find(to);
       if (other !== undefined) throw taken(other);
       const path =
         entry.trash === null || as === undefined ? entry.path : join(this.#catalog.folder, `${to}.db`);
@@ -161,7 +162,7 @@ export class NamedDatabases {
   /** Changes settings. They count from the next opening of the file: at once, unless somebody is at work in it. */
   alter({ name, settings = {}, reset = [] }: Omit<AlterDatabaseRequest, 'type'>): Promise<object> {
     return this.#turns.run([name], async () => {
-      const entry = await this.#changes.settled(() => this.#catalog.find(name));
+      const entry = await this.#changes.settled(() => this.#catalog.rows.find(name));
       if (entry === undefined) throw unknownName(name);
       const next = { ...entry.settings, ...settings };
       for (const setting of reset) delete next[setting];
@@ -175,9 +176,9 @@ export class NamedDatabases {
 
   async list(): Promise<Omit<ListDatabasesReply, 'status' | 'id'>> {
     await this.#catalog.ready();
-    await this.#changes.recover(this.#catalog.all());
+    await this.#changes.recover(this.#catalog.rows.all());
     this.upkeep.noteUse();
-    const all = this.#catalog
+    const all = this.#catalog.rows
       .all()
       .filter(({ intent }) => intent?.op !== 'create')
       .sort((one, other) => (nameKey(one.name) < nameKey(other.name) ? -1 : 1));
@@ -210,7 +211,7 @@ export class NamedDatabases {
   #lastDropped(name: string): CatalogEntry | undefined {
     const key = nameKey(name);
     let last: CatalogEntry | undefined;
-    for (const entry of this.#catalog.all()) {
+    for (const entry of this.#catalog.rows.all()) {
       if (entry.dropped === null || nameKey(entry.name) !== key) continue;
       if (last === undefined || entry.dropped > (last.dropped ?? '')) last = entry;
     }
@@ -218,7 +219,7 @@ export class NamedDatabases {
   }
 
   #nothingToRestore(name: string): SkylineError {
-    const live = this.#catalog.find(name);
+    const live = this.#catalog.rows.find(name);
     return live === undefined
       ? new SkylineError(
           'DATABASE_NOT_FOUND',

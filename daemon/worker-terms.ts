@@ -1,7 +1,25 @@
-import type { Terms } from './catalog.js';
+import type { DatabaseSettings } from '../protocol/messages.js';
 import type { Config } from './config.js';
 import { ROUTER_LANE } from './worker/attached-clients.js';
 import type { WorkerOptions } from './worker/link.js';
+
+/** What a database's worker must know from the catalog. */
+export interface Terms {
+  readonly settings: DatabaseSettings;
+  /** Its file is made by `CreateDatabase`: one that is missing is an error, and no batch makes it. */
+  readonly mustExist: boolean;
+  /** It is the catalog itself, which only the router writes. */
+  readonly isCatalog: boolean;
+}
+
+/** Of a database without a name. */
+export const NO_TERMS: Terms = { settings: {}, mustExist: false, isCatalog: false };
+/** Of the catalog: what it holds is in memory, so that it need not stay open. */
+export const CATALOG_TERMS: Terms = {
+  settings: { worker_idle_timeout_ms: 10_000 },
+  mustExist: false,
+  isCatalog: true,
+};
 
 type Settable = Pick<
   WorkerOptions,
