@@ -1,41 +1,28 @@
 import { resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isBareName } from '../protocol/database-name.js';
 import { decodeReply } from '../protocol/decode-reply.js';
-import { invalidRequest, SkylineError } from '../protocol/errors.js';
+import { invalidRequest } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
-import {
-  type AdoptDirectoryReply,
-  type AdoptProgressEvent,
-  type AlterDatabaseReply,
-  type CreateDatabaseReply,
-  type DropDatabaseReply,
-  type HelloReply,
-  type ListDatabasesReply,
-  type PingReply,
-  PROTOCOL_VERSION,
-  type RenameDatabaseReply,
-  type RestoreDatabaseReply,
-  type StatusReply,
+import type {
+  AdoptDirectoryReply,
+  AdoptProgressEvent,
+  AlterDatabaseReply,
+  CreateDatabaseReply,
+  DropDatabaseReply,
+  ListDatabasesReply,
+  PingReply,
+  RenameDatabaseReply,
+  RestoreDatabaseReply,
+  StatusReply,
 } from '../protocol/messages.js';
-import { VERSION } from '../protocol/transport/this-package.js';
-import {
-  Connection,
-  connectionLost,
-  type Listener,
-  type RequestOptions,
-  type Unnumbered,
-} from './connection.js';
+import type { Connection, RequestOptions, Unnumbered } from './connection.js';
+import { closedClient, DaemonConnection } from './daemon-connection.js';
 import { Database } from './database.js';
-import { handOff, mayHandOff, warnOfOldDaemon } from './hand-off.js';
 import { ask, given, type Settings, type TakeOptions, toWire, wireName } from './named.js';
 import { type CheckedOptions, type ConnectOptions, checkOptions } from './options.js';
-import { reachDaemon, tryConnect } from './reach.js';
 import { Route } from './route.js';
 import { TransactionWay } from './transaction-way.js';
 
-/** Milliseconds between two looks at whether a leaving daemon has gone. */
-const LEAVING_POLL_MS = 20;
 /** Connections for transactions that are kept without one. */
 const MAX_SPARE = 4;
 
@@ -51,26 +38,27 @@ const MAX_SPARE = 4;
  */
 export async function connect(options: ConnectOptions = {}): Promise<Client> {
   const client = new Client(checkOptions(options));
-  await client.connect();
+  await client.connection.connect();
   return client;
 }
 
 /** A connection to the daemon that comes back by itself. Keeps no process alive. */
 export class Client {
   readonly #options: CheckedOptions;
-  #connection: Connection | null = null;
-  #connecting: Promise<Connection> | null = null;
-  #hello: HelloReply | null = null;
+  /** The one that all share, except transactions and what a worker answers itself. */
+  readonly connection: DaemonConnection;
   readonly #routes = new Map<string, Route>();
   readonly #transactions = new Map<string, TransactionWay>();
   /** Connections for transactions: each has at most one open. Those that none has are kept for the next. */
   readonly #lent = new Set<Connection>();
   #spare: Connection[] = [];
-  #closed = false;
 
   /** Use {@link connect}. */
   constructor(options: CheckedOptions) {
     this.#options = options;
+    this.connection = new DaemonConnection(options, () => {
+      for (const route of this.#routes.values()) route.routerEnded();
+    });
   }
 
   get endpoint(): string {
@@ -79,7 +67,7 @@ export class Client {
 
   /** What the daemon said of itself when the connection was made. */
   get daemon(): { readonly version: string; readonly pid: number } | null {
-    return this.#hello;
+    return this.connection.hello;
   }
 
   /**
@@ -95,7 +83,7 @@ export class Client {
 
   /** The daemon's data directory, once it has said so. */
   get dataDir(): string | undefined {
-    return this.#hello?.data_dir;
+    return this.connection.hello?.data_dir;
   }
 
   /**
@@ -181,9 +169,9 @@ export class Client {
     let route = this.#routes.get(db);
     if (route === undefined) {
       route = new Route(db, {
-        router: () => this.connect(),
-        leaving: (connection) => this.#leave(connection),
-        worker: (endpoint) => this.#connectWorker(endpoint),
+        router: () => this.connection.connect(),
+        leaving: (connection) => this.connection.leave(connection),
+        worker: (endpoint) => this.connection.connectWorker(endpoint),
         direct: this.#options.direct,
         exactlyOnce: this.#options.exactlyOnce,
       });
@@ -237,174 +225,45 @@ export class Client {
   /** Ends the daemon once everything that it has accepted is finished. This client starts a new one with its next request. */
   async shutdown(options: RequestOptions = {}): Promise<void> {
     decodeReply('Shutdown', await this.request({ type: 'Shutdown' }, options));
-    this.#connection?.close();
-    this.#connection = null;
+    this.connection.end();
   }
 
   /**
    * Sends one request of the protocol. A daemon that refuses because it is leaving has done nothing: its successor is asked.
    * @throws SkylineError
    */
-  async request(message: Unnumbered, options: RequestOptions = {}): Promise<JsonObject> {
-    const until = performance.now() + this.#options.startTimeoutMs;
-    for (;;) {
-      const connection = this.#connection?.open === true ? this.#connection : await this.connect();
-      try {
-        return await connection.request(message, options);
-      } catch (error) {
-        const leaving = error instanceof SkylineError && error.code === 'SHUTTING_DOWN';
-        if (!leaving || !this.#options.autoStart || performance.now() > until) throw error;
-        this.#leave(connection);
-      }
-    }
-  }
-
-  /**
-   * Subscribes on the connection to the daemon. One that is leaving is followed by its successor.
-   * @returns with it the process that tells
-   * @throws SkylineError
-   */
-  async subscribe(message: Unnumbered, listener: Listener) {
-    const until = performance.now() + this.#options.startTimeoutMs;
-    for (;;) {
-      const connection = await this.connect();
-      const daemon = this.#hello?.pid ?? 0;
-      try {
-        return { connection, reply: await connection.subscribe(message, listener), daemon };
-      } catch (error) {
-        const leaving = error instanceof SkylineError && error.code === 'SHUTTING_DOWN';
-        if (!leaving || !this.#options.autoStart || performance.now() > until) throw error;
-        this.#leave(connection);
-      }
-    }
-  }
-
-  /** Whether a missing daemon is started. */
-  get autoStart(): boolean {
-    return this.#options.autoStart;
-  }
-
-  /** Makes the connection, unless there is one. */
-  async connect(): Promise<Connection> {
-    if (this.#closed) throw closedClient();
-    if (this.#connection?.open === true) return this.#connection;
-    this.#connecting ??= this.#open()
-      .then((connection) => {
-        this.#connection = connection;
-        connection.onClose(() => {
-          for (const route of this.#routes.values()) route.routerEnded();
-        });
-        return connection;
-      })
-      .finally(() => {
-        this.#connecting = null;
-      });
-    return await this.#connecting;
+  request(message: Unnumbered, options: RequestOptions = {}): Promise<JsonObject> {
+    return this.connection.request(message, options);
   }
 
   /** Ends the connection; requests without an answer are rejected. Idempotent. */
   close(): void {
-    this.#closed = true;
+    this.connection.closed = true;
     for (const route of this.#routes.values()) route.close(closedClient());
     for (const connection of [...this.#lent, ...this.#spare]) connection.close();
-    this.#connection?.close();
-    this.#connection = null;
+    this.connection.end();
   }
 
   /** A connection that nobody else uses. */
   async #borrow(): Promise<Connection> {
-    if (this.#closed) throw closedClient();
+    if (this.connection.closed) throw closedClient();
     this.#spare = this.#spare.filter(({ open }) => open);
-    const connection = this.#spare.pop() ?? (await this.#open());
+    const connection = this.#spare.pop() ?? (await this.connection.open());
     this.#lent.add(connection);
-    if (this.#closed) connection.close(closedClient());
+    if (this.connection.closed) connection.close(closedClient());
     return connection;
   }
 
   #giveBack(connection: Connection): void {
     this.#lent.delete(connection);
-    if (connection.open && this.#spare.length < MAX_SPARE && !this.#closed) this.#spare.push(connection);
+    if (connection.open && this.#spare.length < MAX_SPARE && !this.connection.closed)
+      this.#spare.push(connection);
     else connection.close();
   }
-
-  /** Not closed: what it has accepted is still answered there, and then the daemon ends it. */
-  #leave(connection: Connection): void {
-    if (this.#connection === connection) this.#connection = null;
-  }
-
-  async #connectWorker(endpoint: string): Promise<Connection> {
-    const stream = await tryConnect(endpoint);
-    if (stream === null) throw connectionLost('its worker has left');
-    const connection = new Connection(stream);
-    if (this.#hello !== null) connection.maxFrame = this.#hello.limits.max_frame;
-    return connection;
-  }
-
-  async #open(): Promise<Connection> {
-    const until = performance.now() + this.#options.startTimeoutMs;
-    let handedOff = false;
-    let refusal: SkylineError | null = null;
-    for (;;) {
-      const connection = new Connection(await reachDaemon(this.#options));
-      try {
-        // Its answer shows that the daemon is there to stay: a leaving one refuses, and then nothing was sent yet.
-        const client = { name: this.#options.name, pid: process.pid, version: VERSION };
-        const hello = { type: 'Hello' as const, protocol: PROTOCOL_VERSION, client };
-        const timeoutMs = Math.max(1, Math.ceil(until - performance.now()));
-        this.#hello = decodeReply('Hello', await connection.request(hello, { timeoutMs }));
-        if (this.#closed) throw closedClient();
-        if (!handedOff && mayHandOff(this.#hello, this.#options) && performance.now() < until) {
-          handedOff = await handOff(this.#options, until - performance.now());
-          connection.close();
-          continue;
-        }
-        warnOfOldDaemon(this.#hello);
-        connection.maxFrame = this.#hello.limits.max_frame;
-        return connection;
-      } catch (error) {
-        connection.close();
-        const passing = error instanceof SkylineError && PASSING.has(error.code);
-        // The last try has hardly any time: what the others met says more.
-        if (!passing || performance.now() > until)
-          throw explain(isTimeout(error) ? (refusal ?? error) : error);
-        refusal = error;
-        // A leaving daemon may have long work to finish: ask now and then, not all the time.
-        await sleep(LEAVING_POLL_MS);
-      }
-    }
-  }
-}
-
-/** The daemon leaves, or has gone, or has too many clients just now. */
-const PASSING: ReadonlySet<string> = new Set(['SHUTTING_DOWN', 'CONNECTION_LOST', 'QUEUE_FULL']);
-
-function isTimeout(error: unknown): boolean {
-  return error instanceof SkylineError && error.code === 'TIMEOUT';
 }
 
 /** A path in full; a name, and what is neither, as it is: the daemon refuses that with a reason. */
 function asSent(db: string): string {
   const special = isBareName(db) || db === ':memory:' || /^file:/i.test(db);
   return special ? db : resolve(db);
-}
-
-function closedClient(): SkylineError {
-  return new SkylineError('ABORTED', 'This client is closed. Call connect() for a new one.', {
-    retryable: false,
-  });
-}
-
-/** A daemon of another version may be why it cannot be understood. */
-function explain(error: unknown): unknown {
-  if (isTimeout(error)) {
-    return new SkylineError(
-      'NO_DAEMON',
-      'Something listens at the endpoint and does not answer. If it is a daemon that hangs, end its process; its log is in the state folder.',
-      { cause: error },
-    );
-  }
-  if (!(error instanceof SkylineError) || error.code !== 'VERSION_MISMATCH') return error;
-  return new SkylineError('VERSION_MISMATCH', `${error.message} This client is skylinedb ${VERSION}.`, {
-    cause: error,
-  });
 }

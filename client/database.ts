@@ -132,8 +132,8 @@ export class Database extends Statements {
    */
   watch(options: WatchOptions = {}): Watch {
     return new Watch(this.path, options, {
-      subscribe: (message, listener) => this.#client.subscribe(message, listener),
-      autoStart: this.#client.autoStart,
+      subscribe: (message, listener) => this.#client.connection.subscribe(message, listener),
+      autoStart: this.#client.connection.autoStart,
     });
   }
 
