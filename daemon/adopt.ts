@@ -7,6 +7,7 @@ import type { AdoptDirectoryReply, AdoptProgressEvent, RequestId } from '../prot
 import { type CatalogEntry, newEntry } from './catalog-table.js';
 import type { Databases } from './databases.js';
 import { lookAt } from './identity.js';
+import { isKept } from './kept-file.js';
 
 /** https://sqlite.org/fileformat.html#the_database_header */
 const HEADER = 'SQLite format 3\0';
@@ -65,6 +66,7 @@ async function entryOf(
 ): Promise<CatalogEntry> {
   const path = databases.checkFile(file, 'dir');
   if (path === databases.catalog.path) throw UNSEEN;
+  if (isKept(path)) throw new Error('it is the old file of a replaced database');
   if (lookAt(path) === undefined) throw new Error('it is gone');
   await mustBeDatabase(path);
   const known = databases.catalog.rows.at(path);

@@ -1,8 +1,8 @@
-import { existsSync } from 'node:fs';
 import { messageOf, never, SkylineError } from '../protocol/errors.js';
 import type { RequestId } from '../protocol/messages.js';
 import type { RoutedDatabase } from './database.js';
 import { lookAt, mustExist } from './identity.js';
+import { keptName } from './kept-file.js';
 import type { Logger } from './log.js';
 import {
   factsOf,
@@ -107,7 +107,7 @@ export class Maintenance {
         await helper.order({ op: 'stage', from, staged, ...(id === undefined ? {} : { id }) }, 0, onEvent);
         let backup = '';
         const known = await this.#shut(database, timeoutMs, (facts) => {
-          backup = freeName(`${database.path}.before-epoch-${(facts.known?.epoch ?? 1) + 1}`);
+          backup = keptName(database.path, (facts.known?.epoch ?? 1) + 1);
           return { ...facts, state: 'replacing', staged, backup };
         });
         const position = await this.#swapIn(database, helper, { staged, backup, known });
@@ -278,14 +278,6 @@ export class Maintenance {
 
 function standingOf(position: Position | null): Standing {
   return { rev: position?.rev ?? 0, epoch: position?.epoch ?? 1 };
-}
-
-/** `name`, or `name-2`, `name-3`… if that is taken. */
-function freeName(name: string): string {
-  for (let number = 1; ; number += 1) {
-    const candidate = number === 1 ? name : `${name}-${number}`;
-    if (!existsSync(candidate)) return candidate;
-  }
 }
 
 /**

@@ -145,6 +145,7 @@ describe('adopt', () => {
     writeFileSync(join(dir, 'notes.txt'), 'no database');
     writeFileSync(join(dir, 'empty.db'), '');
     writeFileSync(join(dir, 'con.db'), readHeader());
+    writeFileSync(join(dir, 'stars.db.before-epoch-2'), readHeader());
     writeFileSync(join(dir, 'stars.db-journal.txt'), 'no database');
     mkdirSync(join(dir, 'folder.db'));
     symlinkSync(join(dir, 'nowhere.db'), join(dir, 'dangling.db'));
@@ -174,8 +175,10 @@ describe('adopt', () => {
       'empty.db',
       'notes.txt',
       'stars.db-journal.txt',
+      'stars.db.before-epoch-2',
     ]);
     expect(skipped['con.db']).toContain('Windows');
+    expect(skipped['stars.db.before-epoch-2']).toContain('replaced');
     expect(skipped['notes.txt']).toContain('no SQLite database');
     const after = ['stars.db', 'my moons.sqlite'].map(
       (name) => statSync(join(dir, name), { bigint: true }).mtimeNs,
