@@ -82,8 +82,12 @@ export function startLockPath(endpoint: string): string {
   return join(folder, `${parse(endpoint).name}.starting`);
 }
 
-/** Whether another client is starting one, perhaps in the place of an older one that has just left. */
+/**
+ * Whether another client is starting one, perhaps in the place of an older one that has just left.
+ * @throws SkylineError `NO_DAEMON` when the folder is not the user's alone: what lies in it says nothing
+ */
 function isStarting(endpoint: string): boolean {
+  if (!checkSocketFolder(endpoint, process.getuid?.() ?? -1)) return false;
   const lock = statSync(startLockPath(endpoint), { throwIfNoEntry: false });
   return lock !== undefined && Math.abs(Date.now() - lock.mtimeMs) < START_LOCK_STALE_MS;
 }

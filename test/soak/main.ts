@@ -3,6 +3,7 @@ import { Random } from '../support/random.js';
 import { diskStorm } from './disk-storm.js';
 import { frameStorm } from './frame-storm.js';
 import { historyStorm } from './history-storm.js';
+import { idleStorm } from './idle-storm.js';
 import { killStorm } from './kill-storm.js';
 import { maintenanceStorm } from './maintenance-storm.js';
 import { readOptions } from './options.js';
@@ -15,6 +16,7 @@ import type { Storm } from './storm.js';
  */
 const STORMS: { readonly [name: string]: Storm } = {
   kill: killStorm,
+  idle: idleStorm,
   history: historyStorm,
   maintenance: maintenanceStorm,
   disk: diskStorm,
