@@ -19,6 +19,8 @@ test('a link that is turned in and out of --root all the time never leads out of
   const wires = [await ground.wire(), await ground.wire(), await ground.wire()];
   const link = ground.file('in/turning.db');
   const aside = ground.file('in/.aside');
+  // Whoever comes first finds the table.
+  await wires[0]?.exec(ground.file('in/a.db'), ['CREATE TABLE t (a)']);
   const codes: Record<string, number> = {};
   for (let round = 0; round < 400; round += 1) {
     // Turned in one step, while requests that were sent before are on their way.
