@@ -91,10 +91,7 @@ export function bindParameters(
 ): readonly unknown[] {
   if (params === undefined) {
     if (plan.count === 0) return NO_ARGUMENTS;
-    throw refused(
-      firstOf(plan),
-      `the statement has ${parameters(plan.count)} and the request has no "params"`,
-    );
+    throw refused(firstOf(plan), `the statement has ${parameters(plan.count)} and no values were given`);
   }
   if (!isList(params)) return bindNames(plan, params, frame);
   const { count, positions } = plan;
@@ -127,7 +124,7 @@ function bindNames(
   for (let at = 0; at < plan.count; at += 1) {
     const name = plan.names[at];
     if (values[at] !== undefined) continue;
-    if (name !== undefined) throw refused(name, 'it has no value in "params"');
+    if (name !== undefined) throw refused(name, 'no value was given for it');
     // Nothing in the statement uses this number, but better-sqlite3 wants a value for it.
     values[at] = null;
   }

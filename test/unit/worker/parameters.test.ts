@@ -173,7 +173,7 @@ describe('no "params"', () => {
   });
 
   test('is refused for a statement that has some', () => {
-    expectRefused('?, ?', undefined, 0, /has 2 parameters and the request has no "params"/);
+    expectRefused('?, ?', undefined, 0, /has 2 parameters and no values were given/);
     expectRefused(':a', undefined, 'a', /has 1 parameter and/);
   });
 });
