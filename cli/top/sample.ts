@@ -2,6 +2,7 @@ import type { DatabaseStatus, StatusReply } from '../../protocol/messages.js';
 
 /** One database between two looks. Rates are per second; null before there were two. */
 export interface Row {
+  /** Its name in the catalog, or else its path. */
   readonly db: string;
   readonly batches: number | null;
   readonly failed: number | null;
@@ -85,7 +86,7 @@ export class Sampler {
 function rowOf(database: DatabaseStatus): Omit<Row, 'batches' | 'failed' | 'p50' | 'p99'> {
   const blocked = database.wal?.blocked ?? null;
   return {
-    db: database.db_path,
+    db: database.name ?? database.db_path,
     queue: database.queue_depth,
     wal: database.wal_bytes,
     blockedBy: blocked?.holders.map(({ pid, command = '' }) => `pid ${pid} ${command}`.trim()) ?? null,

@@ -79,3 +79,14 @@ test('no clock stands still, and nothing is negative', () => {
   sampler.next(status([database(100, [])]), 0);
   expect(sampler.next(status([database(90, [])]), 0).rows).toMatchObject([{ batches: 0 }]);
 });
+
+test('a database goes by its name, and by its path if it has none', () => {
+  const [one] = status([database(0, [])]).databases;
+  if (one === undefined) throw new Error('the sample has a database');
+  const { name: _name, ...nameless } = one;
+  const both = [
+    { ...nameless, db_path: '/d/a.db' },
+    { ...nameless, db_path: '/d/b.db', name: 'stars' },
+  ];
+  expect(new Sampler().next(status(both), 0).rows.map(({ db }) => db)).toEqual(['/d/a.db', 'stars']);
+});
