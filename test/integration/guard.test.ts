@@ -1,27 +1,38 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Playground } from '../support/playground.js';
 import type { Message, Wire } from '../support/wire.js';
 
 let ground: Playground;
 let wire: Wire;
 let other: Wire;
-beforeEach(async () => {
+/** A database for each test. */
+let db: string;
+let made = 0;
+beforeAll(async () => {
   ground = new Playground();
   await ground.daemon();
   wire = await ground.wire();
   other = await ground.wire();
-  await wire.exec('x.db', ['CREATE TABLE t (a)', 'CREATE TABLE child (p REFERENCES parent (id))']);
-  await wire.exec('x.db', ['CREATE TABLE parent (id INTEGER PRIMARY KEY)']);
 });
-afterEach(async () => {
-  await ground.dispose();
+beforeEach(async () => {
+  made += 1;
+  db = `guard-${made}.db`;
+  await wire.exec(db, ['CREATE TABLE t (a)', 'CREATE TABLE child (p REFERENCES parent (id))']);
+  await wire.exec(db, ['CREATE TABLE parent (id INTEGER PRIMARY KEY)']);
+});
+afterAll(async () => {
+  try {
+    await ground.expectCleanEnd();
+  } finally {
+    await ground.dispose();
+  }
 });
 
 /** What another client can see of the connection that all share. */
 async function state(): Promise<unknown> {
   const settings = await other.rows(
-    'x.db',
+    db,
     `SELECT (SELECT foreign_keys FROM pragma_foreign_keys), (SELECT journal_mode FROM pragma_journal_mode),
       (SELECT synchronous FROM pragma_synchronous), (SELECT recursive_triggers FROM pragma_recursive_triggers),
       (SELECT defer_foreign_keys FROM pragma_defer_foreign_keys), (SELECT query_only FROM pragma_query_only),
@@ -39,12 +50,12 @@ const orphan = ['INSERT INTO child VALUES (42)'];
 
 /** Asserts that nothing of it remains, and that the next batch of another client works and is guarded as before. */
 async function expectUntouched(before: unknown, rows: number): Promise<void> {
-  expect(await other.exec('x.db', orphan)).toMatchObject({ sqlite_code: 'SQLITE_CONSTRAINT_FOREIGNKEY' });
+  expect(await other.exec(db, orphan)).toMatchObject({ sqlite_code: 'SQLITE_CONSTRAINT_FOREIGNKEY' });
   expect(await state()).toEqual(before);
-  expect(await other.rows('x.db', 'SELECT count(*) FROM t')).toEqual([[rows]]);
+  expect(await other.rows(db, 'SELECT count(*) FROM t')).toEqual([[rows]]);
   // Readers of the file see the same: no transaction is open.
-  expect(await ground.sqlite3(ground.file('x.db'), 'SELECT count(*) FROM t')).toBe(String(rows));
-  expect(await other.exec('x.db', ['DELETE FROM t WHERE a = 0'])).toMatchObject({ status: 'ok' });
+  expect(await ground.sqlite3(ground.file(db), 'SELECT count(*) FROM t')).toBe(String(rows));
+  expect(await other.exec(db, ['DELETE FROM t WHERE a = 0'])).toMatchObject({ status: 'ok' });
 }
 
 describe('what would reach beyond the batch is refused, however it is written, and nothing is applied', () => {
@@ -115,7 +126,7 @@ describe('what would reach beyond the batch is refused, however it is written, a
   test('in a batch, between two other statements', async () => {
     const before = await state();
     for (const sql of refused) {
-      const reply = await wire.exec('x.db', ['INSERT INTO t VALUES (1)', sql, 'INSERT INTO t VALUES (2)']);
+      const reply = await wire.exec(db, ['INSERT INTO t VALUES (1)', sql, 'INSERT INTO t VALUES (2)']);
       expect(reply, sql).toMatchObject({
         code: 'STATEMENT_NOT_ALLOWED',
         statement_index: 1,
@@ -125,13 +136,12 @@ describe('what would reach beyond the batch is refused, however it is written, a
     }
     await expectUntouched(before, 0);
     expect(readdirSync(ground.dataDir)).not.toContain('other.db');
-    await ground.expectCleanEnd();
   });
 
   test('in a batch without a transaction, of which nothing is applied either', async () => {
     const before = await state();
     for (const sql of refused.filter((one) => one !== 'VACUUM')) {
-      const reply = await wire.exec('x.db', ['INSERT INTO t VALUES (1)', sql], { tx: 'none' });
+      const reply = await wire.exec(db, ['INSERT INTO t VALUES (1)', sql], { tx: 'none' });
       expect(reply, sql).toMatchObject({ code: 'STATEMENT_NOT_ALLOWED', statement_index: 1 });
     }
     await expectUntouched(before, 0);
@@ -146,11 +156,11 @@ describe('what would reach beyond the batch is refused, however it is written, a
   test.each(['', '   ', ';', '-- only a comment', '/* one that never ends', '\u0000'])(
     'and %j is no statement',
     async (sql) => {
-      expect(await wire.exec('x.db', ['INSERT INTO t VALUES (1)', sql])).toMatchObject({
+      expect(await wire.exec(db, ['INSERT INTO t VALUES (1)', sql])).toMatchObject({
         code: 'INVALID_REQUEST',
         statement_index: 1,
       });
-      expect(await wire.rows('x.db', 'SELECT count(*) FROM t')).toEqual([[0]]);
+      expect(await wire.rows(db, 'SELECT count(*) FROM t')).toEqual([[0]]);
     },
   );
 });
@@ -184,21 +194,21 @@ describe('what is allowed works', () => {
     'SELECT epoch, rev FROM _skylinedb_database',
     "SELECT * FROM pragma_table_info('t')",
   ])('%s', async (sql) => {
-    expect(await wire.exec('x.db', [sql])).toMatchObject({ status: 'ok' });
+    expect(await wire.exec(db, [sql])).toMatchObject({ status: 'ok' });
   });
 
   test('user_version is set with its batch, and undone with it', async () => {
-    expect(await wire.exec('x.db', ['PRAGMA user_version = 5', 'SELECT nonsense'])).toMatchObject({
+    expect(await wire.exec(db, ['PRAGMA user_version = 5', 'SELECT nonsense'])).toMatchObject({
       code: 'SQL_ERROR',
     });
-    expect(await other.rows('x.db', 'PRAGMA user_version')).toEqual([[0]]);
-    expect(await wire.exec('x.db', ['PRAGMA user_version = 6'])).toMatchObject({ status: 'ok', rev: 3 });
-    expect(await other.rows('x.db', 'PRAGMA user_version')).toEqual([[6]]);
+    expect(await other.rows(db, 'PRAGMA user_version')).toEqual([[0]]);
+    expect(await wire.exec(db, ['PRAGMA user_version = 6'])).toMatchObject({ status: 'ok', rev: 3 });
+    expect(await other.rows(db, 'PRAGMA user_version')).toEqual([[6]]);
   });
 
   test('VACUUM runs in a batch without a transaction', async () => {
-    expect(await wire.exec('x.db', ['VACUUM'], { tx: 'none' })).toMatchObject({ status: 'ok', rev: 3 });
-    expect(await wire.exec('x.db', ['INSERT INTO t VALUES (1)', 'VACUUM'])).toMatchObject({
+    expect(await wire.exec(db, ['VACUUM'], { tx: 'none' })).toMatchObject({ status: 'ok', rev: 3 });
+    expect(await wire.exec(db, ['INSERT INTO t VALUES (1)', 'VACUUM'])).toMatchObject({
       code: 'STATEMENT_NOT_ALLOWED',
       statement_index: 1,
       message: expect.stringContaining('"tx": "none"'),
@@ -207,19 +217,19 @@ describe('what is allowed works', () => {
 
   test("a table called meta is the user's own", async () => {
     expect(
-      await wire.exec('x.db', ['CREATE TABLE meta (rev, epoch)', "INSERT INTO meta VALUES ('mine', -1)"]),
+      await wire.exec(db, ['CREATE TABLE meta (rev, epoch)', "INSERT INTO meta VALUES ('mine', -1)"]),
     ).toMatchObject({ status: 'ok', rev: 3, epoch: 1 });
-    expect(await wire.exec('x.db', ['UPDATE meta SET epoch = 0'])).toMatchObject({ rev: 4, epoch: 1 });
-    expect(await other.rows('x.db', 'SELECT * FROM meta')).toEqual([['mine', 0]]);
+    expect(await wire.exec(db, ['UPDATE meta SET epoch = 0'])).toMatchObject({ rev: 4, epoch: 1 });
+    expect(await other.rows(db, 'SELECT * FROM meta')).toEqual([['mine', 0]]);
     const names = await other.rows(
-      'x.db',
+      db,
       "SELECT name FROM sqlite_schema WHERE name LIKE '\\_skyline%' ESCAPE '\\'",
     );
     expect(names.length).toBeGreaterThan(0);
   });
 
   test('the tables that begin with _skylinedb_ can be read', async () => {
-    const { rev, epoch } = (await wire.request({ type: 'Ping', db: 'x.db' })) as Message;
-    expect(await other.rows('x.db', 'SELECT rev, epoch FROM _skylinedb_database')).toEqual([[rev, epoch]]);
+    const { rev, epoch } = (await wire.request({ type: 'Ping', db: db })) as Message;
+    expect(await other.rows(db, 'SELECT rev, epoch FROM _skylinedb_database')).toEqual([[rev, epoch]]);
   });
 });
