@@ -1,6 +1,6 @@
 import { and, asc, count, eq, gt, placeholder, relations, sql } from 'drizzle-orm';
 import { blob, integer, real, sqliteTable, text, unique } from 'drizzle-orm/sqlite-core';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { drizzle, type SkylineDrizzle } from '../../dist/client/drivers/drizzle.js';
 import { type Client, connect, type Database, SkylineError } from '../../dist/client/index.js';
 import { Playground } from '../support/playground.js';
@@ -37,11 +37,15 @@ let ground: Playground;
 let client: Client;
 let file: Database;
 let db: SkylineDrizzle<typeof schema>;
-beforeEach(async () => {
+let made = 0;
+beforeAll(async () => {
   ground = new Playground();
   await ground.daemon();
+});
+beforeEach(async () => {
+  made += 1;
   client = await connect({ socket: ground.socket, autoStart: false });
-  file = client.database(ground.file('stars.db'));
+  file = client.database(ground.file(`stars-${made}.db`));
   db = drizzle(file, { schema, casing: 'snake_case' });
   await db.run(
     sql`CREATE TABLE constellation (id integer PRIMARY KEY AUTOINCREMENT, name text NOT NULL UNIQUE)`,
@@ -52,6 +56,8 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   client.close();
+});
+afterAll(async () => {
   await ground.dispose();
 });
 

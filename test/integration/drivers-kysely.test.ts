@@ -8,7 +8,7 @@ import {
   sql,
 } from 'kysely';
 import { jsonArrayFrom, jsonObjectFrom } from 'kysely/helpers/sqlite';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { SkylineDialect } from '../../dist/client/drivers/kysely.js';
 import { type Client, connect, type Database, SkylineError } from '../../dist/client/index.js';
 import { Playground, until } from '../support/playground.js';
@@ -22,16 +22,22 @@ let ground: Playground;
 let client: Client;
 let file: Database;
 let db: Kysely<Schema>;
-beforeEach(async () => {
+let made = 0;
+beforeAll(async () => {
   ground = new Playground();
   await ground.daemon();
+});
+beforeEach(async () => {
+  made += 1;
   client = await connect({ socket: ground.socket, autoStart: false });
-  file = client.database(ground.file('stars.db'));
+  file = client.database(ground.file(`stars-${made}.db`));
   db = new Kysely<Schema>({ dialect: new SkylineDialect({ database: file }) });
 });
 afterEach(async () => {
   await db.destroy();
   client.close();
+});
+afterAll(async () => {
   await ground.dispose();
 });
 
