@@ -10,6 +10,8 @@ export class Wire {
   readonly socket: Socket;
   readonly #inbox: Message[] = [];
   readonly #takers: ((message: Message | null) => void)[] = [];
+  /** Requests of this class' own that have no reply yet, by their ids. */
+  readonly #asked = new Map<unknown, (reply: Message | null) => void>();
   /** The text of the last frame that arrived, for what JSON.parse does not show: 2.0 is not 2. */
   lastText = '';
   #chunks: Buffer[] = [];
@@ -25,7 +27,8 @@ export class Wire {
     socket.on('error', () => undefined);
     socket.on('close', () => {
       this.#ended = true;
-      for (const take of this.#takers.splice(0)) take(null);
+      for (const take of [...this.#asked.values(), ...this.#takers.splice(0)]) take(null);
+      this.#asked.clear();
     });
   }
 
@@ -56,7 +59,7 @@ export class Wire {
     this.socket.write(bytes);
   }
 
-  /** The next message, in the order of arrival; null when the daemon has ended the connection. */
+  /** The next message that is no reply to a `request`, in the order of arrival; null when the daemon has ended the connection. */
   next(): Promise<Message | null> {
     const first = this.#inbox.shift();
     if (first !== undefined) return Promise.resolve(first);
@@ -64,17 +67,14 @@ export class Wire {
     return new Promise((resolve) => this.#takers.push(resolve));
   }
 
-  /** Sends a request with an id of its own and returns its reply; events and other replies before it are dropped. */
+  /** Sends a request with an id of its own and returns its reply. Many may be in flight; what else arrives is for `next`. */
   async request(message: Message): Promise<Message> {
     const id = `w${this.#nextId}`;
     this.#nextId += 1;
     this.send({ ...message, id });
-    for (;;) {
-      const answer = await this.next();
-      if (answer === null)
-        throw new Error(`the connection ended before the answer to ${JSON.stringify(message).slice(0, 200)}`);
-      if (answer.id === id && 'status' in answer) return answer;
-    }
+    const reply = this.#ended ? null : await new Promise<Message | null>((take) => this.#asked.set(id, take));
+    if (reply !== null) return reply;
+    throw new Error(`the connection ended before the answer to ${JSON.stringify(message).slice(0, 200)}`);
   }
 
   /** An `ExecBatch`. */
@@ -111,7 +111,9 @@ export class Wire {
   }
 
   #deliver(message: Message): void {
-    const take = this.#takers.shift();
+    const asked = 'status' in message ? this.#asked.get(message.id) : undefined;
+    if (asked !== undefined) this.#asked.delete(message.id);
+    const take = asked ?? this.#takers.shift();
     if (take === undefined) this.#inbox.push(message);
     else take(message);
   }
