@@ -138,13 +138,6 @@ export class ChangeFeed {
     this.#tellAll();
   }
 
-  /** Another program has written past the daemon. */
-  foreign(): void {
-    if (this.#at === null) return;
-    this.#add(this.#at.epoch, this.#at.rev, null, true);
-    this.#tellAll();
-  }
-
   /**
    * The database is known to stand here: further on than was told, if a worker died between a commit and its word, or in
    * another history.

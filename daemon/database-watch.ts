@@ -4,7 +4,7 @@ import { ChangeFeed, type EventSink, type Subscriber } from './change-feed.js';
 import type { RoutedDatabase } from './database.js';
 import { lookAt } from './identity.js';
 import type { Logger } from './log.js';
-import { type FileFacts, factsOf, sameFacts } from './maintenance-records.js';
+import { type DatabaseFacts, databaseFactsOf, sameDatabaseFacts } from './worker/file-facts.js';
 import type { Notice, Position } from './worker/link.js';
 import { START } from './worker/position-table.js';
 
@@ -14,12 +14,6 @@ const LOOK_MS = 500;
 const LINGER_MS = 60_000;
 /** Times that a worker may die while it is asked to tell of changes. */
 const MAX_TRIES = 3;
-
-/** What the file system tells of a database that no worker has open. */
-interface Facts {
-  readonly main: FileFacts | null;
-  readonly wal: FileFacts | null;
-}
 
 /** A subscription that is about to begin. */
 export interface Opened {
@@ -43,7 +37,7 @@ export class DatabaseWatch {
   /** Subscriptions that are being opened. */
   #opening = 0;
   /** As the last worker left the file; undefined while there is one, or none was seen to leave. */
-  #left: Facts | undefined;
+  #left: DatabaseFacts | undefined;
   /** A worker has died: it may have committed what it has not told. */
   #inDoubt = false;
   #asking = false;
@@ -56,7 +50,7 @@ export class DatabaseWatch {
     this.#log = log;
     this.#ended = ended;
     this.#feed = new ChangeFeed(database.path);
-    if (database.worker === null) this.#left = this.#facts();
+    if (database.worker === null) this.#left = databaseFactsOf(database.path);
     this.#timer = setInterval(() => this.#look(), LOOK_MS).unref();
   }
 
@@ -107,12 +101,15 @@ export class DatabaseWatch {
     this.#feed.moved(position);
   }
 
-  /** A worker is about to open the file, or has another one open by now. */
-  workerStarts(): void {
+  /**
+   * A worker is about to open the file.
+   * @returns how the last one left it: what others have written since, the worker tells
+   */
+  workerStarts(): DatabaseFacts | undefined {
     const left = this.#left;
     this.#left = undefined;
     this.#inDoubt = false;
-    if (left !== undefined && !sameAs(left, this.#facts())) this.#feed.foreign();
+    return left;
   }
 
   /** A replacement is in place, and told by its epoch. */
@@ -121,9 +118,10 @@ export class DatabaseWatch {
     this.#inDoubt = false;
   }
 
-  workerEnded(clean: boolean): void {
+  /** @param left how it has left the file; unknown if it has died */
+  workerEnded(clean: boolean, left: DatabaseFacts | undefined): void {
     this.#feed.walForgotten();
-    this.#left = this.#facts();
+    this.#left = left ?? databaseFactsOf(this.#database.path);
     this.#inDoubt = !clean;
   }
 
@@ -168,7 +166,7 @@ export class DatabaseWatch {
       // Whatever is wrong with it, the next request is told.
       return;
     }
-    if (this.#inDoubt || (this.#left !== undefined && !sameAs(this.#left, this.#facts()))) void this.#ask();
+    if (this.#inDoubt || this.#changedByOthers()) void this.#ask();
   }
 
   /** The next worker tells where the database stands. Never rejects. */
@@ -180,20 +178,13 @@ export class DatabaseWatch {
       this.#log.warn(`a watched database cannot be looked at: ${messageOf(error)}`);
       // Not again before something else has happened to it.
       this.#inDoubt = false;
-      this.#left = this.#facts();
+      this.#left = databaseFactsOf(this.#database.path);
     } finally {
       this.#asking = false;
     }
   }
 
-  #facts(): Facts {
-    const { path } = this.#database;
-    const wal = factsOf(`${path}-wal`);
-    // An empty one comes and goes with whoever reads.
-    return { main: factsOf(path), wal: wal?.size === '0' ? null : wal };
+  #changedByOthers(): boolean {
+    return this.#left !== undefined && !sameDatabaseFacts(this.#left, databaseFactsOf(this.#database.path));
   }
-}
-
-function sameAs(one: Facts, other: Facts): boolean {
-  return sameFacts(one.main, other.main) && sameFacts(one.wal, other.wal);
 }

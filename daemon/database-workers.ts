@@ -2,6 +2,7 @@ import { addCounts, type Counts, NO_COUNTS } from './counts.js';
 import type { DatabaseContext, DatabaseNeighbours, RoutedDatabase } from './database.js';
 import type { Logger } from './log.js';
 import type { WatchedFile } from './watched-file.js';
+import type { DatabaseFacts } from './worker/file-facts.js';
 import type { Notice, Position, WalNotice } from './worker/link.js';
 import { describeHolders } from './worker/lock-holders.js';
 import { type WorkerExit, WorkerProcess } from './worker-process.js';
@@ -15,13 +16,13 @@ const MAX_LAST_WORDS = 2_000;
 export interface WorkersHooks {
   /** Somebody watches: each commit is to be told. */
   watched(): boolean;
-  /** One is about to open the file. */
-  starts(): void;
+  /** One is about to open the file. How the last one left it, while somebody watches. */
+  starts(): DatabaseFacts | undefined;
   hear(notice: Notice): void;
   /** Everything that it was asked is answered. */
   rested(): void;
-  /** It has let go of the file. */
-  ended(clean: boolean): void;
+  /** It has let go of the file, and left it so if that could be told. */
+  ended(clean: boolean, left: DatabaseFacts | undefined): void;
 }
 
 /**
@@ -147,8 +148,7 @@ export class DatabaseWorkers {
         this.#database.known = record.known;
         maintenance.refuseUnlessOpen();
       }
-      this.#hooks.starts();
-      this.#current = this.#spawn();
+      this.#current = this.#spawn(this.#hooks.starts());
       return this.#current;
     } catch (error) {
       pool.left(this.#database);
@@ -156,7 +156,7 @@ export class DatabaseWorkers {
     }
   }
 
-  #spawn(): WorkerProcess {
+  #spawn(left?: DatabaseFacts): WorkerProcess {
     const { config, pool, spares } = this.#context;
     const child = spares.take();
     const worker: WorkerProcess = new WorkerProcess(
@@ -174,6 +174,7 @@ export class DatabaseWorkers {
         ...workerTerms(config, this.#terms),
         watched: this.#hooks.watched(),
         known: this.#database.known,
+        left,
       },
       {
         notice: (notice) => this.#hear(notice),
@@ -222,7 +223,7 @@ export class DatabaseWorkers {
     if (worker.attached) removeWorkerSocket(worker.socket);
     if (this.#current !== worker) return;
     this.#current = null;
-    this.#hooks.ended(exit.code === 0);
+    this.#hooks.ended(exit.code === 0, worker.left);
     this.#context.pool.left(this.#database);
   }
 }

@@ -79,11 +79,11 @@ export class RoutedDatabase implements PoolMember {
       starts: () => this.#watch?.workerStarts(),
       hear: (notice) => this.#hear(notice),
       rested: () => this.#offerPlace(),
-      ended: (clean) => {
+      ended: (clean, left) => {
         this.#inTransaction = false;
         this.#file.workerEnded(clean);
         neighbours.workerEnded(this);
-        this.#watch?.workerEnded(clean);
+        this.#watch?.workerEnded(clean, left);
       },
     });
     this.#queue = new BatchQueue({

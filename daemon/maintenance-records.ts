@@ -1,17 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { codeOf, SkylineError } from '../protocol/errors.js';
+import type { FileFacts } from './worker/file-facts.js';
 import type { Position } from './worker/link.js';
 import { isAlive, syncFolder } from './worker/system.js';
-
-/** What a file was when it was closed: if all of it is the same, nobody has touched it. */
-export interface FileFacts {
-  readonly dev: string;
-  readonly ino: string;
-  readonly size: string;
-  readonly mtimeNs: string;
-}
 
 /** Written when a database is closed or being replaced; gone when it is open. Outlives every process. */
 export interface MaintenanceRecord {
@@ -24,6 +17,7 @@ export interface MaintenanceRecord {
   readonly since: string;
   /** Where the database stood. */
   readonly known: Position | null;
+  /** As it was when it was closed. */
   readonly file: FileFacts | null;
   /** While staging and replacing: where the copy waits; while replacing: where the old file will be kept. */
   readonly staged?: string;
@@ -122,18 +116,4 @@ export class MaintenanceRecords {
       );
     }
   }
-}
-
-/** The facts to compare later; null when there is no file. */
-export function factsOf(path: string): FileFacts | null {
-  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
-  if (stat === undefined) return null;
-  return { dev: `${stat.dev}`, ino: `${stat.ino}`, size: `${stat.size}`, mtimeNs: `${stat.mtimeNs}` };
-}
-
-export function sameFacts(one: FileFacts | null, other: FileFacts | null): boolean {
-  if (one === null || other === null) return one === other;
-  return (
-    one.dev === other.dev && one.ino === other.ino && one.size === other.size && one.mtimeNs === other.mtimeNs
-  );
 }

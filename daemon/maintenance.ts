@@ -4,15 +4,11 @@ import type { RoutedDatabase } from './database.js';
 import { lookAt, mustExist } from './identity.js';
 import { keptName } from './kept-file.js';
 import type { Logger } from './log.js';
-import {
-  factsOf,
-  type MaintenanceRecord,
-  type MaintenanceRecords,
-  sameFacts,
-} from './maintenance-records.js';
+import type { MaintenanceRecord, MaintenanceRecords } from './maintenance-records.js';
 import { forgetWalIndex } from './wal-index.js';
 import { walBytes } from './worker/checkpoint.js';
 import { discard, mendSwap } from './worker/copy.js';
+import { factsOf, sameFacts } from './worker/file-facts.js';
 import type { Position } from './worker/link.js';
 import { missingFile } from './worker/position-table.js';
 import type { WorkerProcess } from './worker-process.js';

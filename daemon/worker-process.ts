@@ -2,6 +2,7 @@ import { ProtocolError, SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import type { ErrorReply } from '../protocol/messages.js';
 import { TagTable } from './tag-table.js';
+import type { DatabaseFacts } from './worker/file-facts.js';
 import {
   type LinkFrame,
   LinkKind,
@@ -65,6 +66,7 @@ export class WorkerProcess {
   readonly exited: Promise<WorkerExit>;
   #exited: (exit: WorkerExit) => void = () => undefined;
   #lastStats: WorkerStats | undefined;
+  #left: DatabaseFacts | undefined;
   /** Where it listens for clients of its own, once it is told to. */
   readonly socket: string;
   attached = false;
@@ -106,6 +108,11 @@ export class WorkerProcess {
   /** Its figures when it was last asked, or has left: it cannot tell them while it is busy. */
   get lastStats(): WorkerStats | undefined {
     return this.#lastStats;
+  }
+
+  /** How it has left the files, if it was to tell of each commit. */
+  get left(): DatabaseFacts | undefined {
+    return this.#left;
   }
 
   get pid(): number {
@@ -156,7 +163,10 @@ export class WorkerProcess {
             const { ok = {} } = answer;
             // In the order in which it said them: what it has counted only rises.
             if (order.op === 'stats') this.#lastStats = ok as unknown as WorkerStats;
-            if (order.op === 'close') this.#lastStats = ok.stats as unknown as WorkerStats;
+            if (order.op === 'close') {
+              this.#lastStats = ok.stats as unknown as WorkerStats;
+              this.#left = ok.left as DatabaseFacts | undefined;
+            }
             resolve(ok);
           } else reject(fromReply(answer.error));
         },

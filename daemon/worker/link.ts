@@ -8,6 +8,7 @@ import type {
   TransactionStatus,
   WalStatus,
 } from '../../protocol/messages.js';
+import type { DatabaseFacts } from './file-facts.js';
 import type { HistogramCounts } from './histogram.js';
 
 /**
@@ -163,6 +164,8 @@ export interface WorkerOptions {
   readonly watched: boolean;
   /** The last position that the router knows; null if it never saw the database. */
   readonly known: Position | null;
+  /** How the last worker left the files, while somebody watches: what is different, others have done. */
+  readonly left?: DatabaseFacts | undefined;
 }
 
 /** The router's orders. Each is answered by a Reply: `{ok: …}` or `{error: …}`. */
@@ -183,7 +186,7 @@ export type Order =
   | { readonly op: 'prepare'; readonly timeoutMs: number }
   /**
    * Finish the queue, empty the WAL if there are milliseconds for it, and close the file. Answered with the worker's last
-   * figures. The process can be told to serve again, or leaves when its link ends.
+   * figures, and with how it leaves the files if somebody watches. The process can be told to serve again, or leaves when its link ends.
    */
   | { readonly op: 'close'; readonly timeoutMs: number }
   /** Open a file that may be another one than before: check it, and raise the epoch unless it is unchanged. */

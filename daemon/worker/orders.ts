@@ -58,8 +58,7 @@ export async function obey(order: Order, job: OrderJob, desk: Desk): Promise<Jso
       await database.alone();
       const { position } = database;
       const stats = desk.stats();
-      database.close();
-      return { ...position, stats: { ...stats } };
+      return { ...position, stats: { ...stats }, left: database.leave() };
     }
     case 'reopen':
       return { ...(await reopen(database, options.known, order)) };

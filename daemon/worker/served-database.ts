@@ -4,6 +4,7 @@ import { checkFile, notFound } from './check-file.js';
 import type { CheckpointResult } from './checkpoint.js';
 import { Checkpointer } from './checkpointer.js';
 import { DatabaseFile } from './database-file.js';
+import { type DatabaseFacts, databaseFactsOf, sameDatabaseFacts } from './file-facts.js';
 import type { KernelLock } from './kernel-lock.js';
 import type { Notice, Position, WorkerCounts, WorkerOptions } from './link.js';
 import { TransactionTimes } from './metrics.js';
@@ -27,6 +28,8 @@ export class ServedDatabase {
   readonly upkeep: SessionUpkeep;
   #file: DatabaseFile | null = null;
   #watched: boolean;
+  /** How the last worker left the files, until this one opens them. */
+  #left: DatabaseFacts | undefined;
 
   /** @param notice told whenever identity or epoch have changed, and what else the router should hear */
   constructor(options: WorkerOptions, notice: (notice: Notice) => void) {
@@ -35,6 +38,7 @@ export class ServedDatabase {
     this.#standing = new Standing(missingFile(options.known), notice);
     this.upkeep = new SessionUpkeep(this.#standing, options.durability, options.sessionTtlMs);
     this.#watched = options.watched;
+    this.#left = options.left;
   }
 
   get path(): string {
@@ -79,6 +83,7 @@ export class ServedDatabase {
     if (!checkFile(this.path)) return false;
     this.#file = await this.#openFile(false, this.patience(), owner);
     this.#standing.moveTo(decide(this.#file.stored));
+    this.#tellWhatOthersDid();
     return true;
   }
 
@@ -98,6 +103,7 @@ export class ServedDatabase {
    * @throws SkylineError
    */
   async make(deadline = 0): Promise<DatabaseFile> {
+    this.#left = undefined;
     this.#file = await this.#openFile(true, this.patience(deadline));
     return this.#file;
   }
@@ -192,6 +198,23 @@ export class ServedDatabase {
     await this.#checkpointer.alone();
   }
 
+  /**
+   * Closes the file and gives up the ownership, and tells before what other programs have written so far.
+   * @returns how the files are left, if each commit is told: what is different later, others have done after this
+   */
+  leave(): DatabaseFacts | undefined {
+    // Never opened: as the last one left them.
+    let left = this.#left;
+    if (this.#file !== null && this.#watched) {
+      this.#bringHome();
+      // Facts first: what is written between the two is told twice rather than never.
+      left = databaseFactsOf(this.path);
+      this.lookForOthers();
+    }
+    this.close();
+    return left;
+  }
+
   /** Closes the file and gives up the ownership. Idempotent. */
   close(): void {
     const file = this.#file;
@@ -212,6 +235,26 @@ export class ServedDatabase {
   /** How long to wait for another program's lock, with or without a deadline. */
   patience(deadline = 0): Patience {
     return { busyTimeoutMs: this.options.busyTimeoutMs, deadline };
+  }
+
+  /** What SQLite does when the last connection closes, and what would make the files look as if others had written. */
+  #bringHome(): void {
+    try {
+      this.#checkpointer.run('truncate');
+    } catch (error) {
+      // Whoever is in the way keeps SQLite from doing it later, too.
+      if (!isSqliteError(error)) throw error;
+    }
+  }
+
+  /** While no worker had the file open. What is written from here on is seen by SQLite's own means. */
+  #tellWhatOthersDid(): void {
+    const left = this.#left;
+    this.#left = undefined;
+    if (left === undefined || sameDatabaseFacts(left, databaseFactsOf(this.path))) return;
+    // Another history is told by its epoch.
+    const before = this.options.known?.epoch ?? this.position.epoch;
+    if (before === this.position.epoch) this.#standing.tellChanges([], true);
   }
 
   async #openFile(create: boolean, patience: Patience, owner?: KernelLock): Promise<DatabaseFile> {

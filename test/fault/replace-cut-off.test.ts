@@ -1,11 +1,7 @@
 import { linkSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import {
-  factsOf,
-  type MaintenanceRecord,
-  MaintenanceRecords,
-  sameFacts,
-} from '../../daemon/maintenance-records.js';
+import { type MaintenanceRecord, MaintenanceRecords } from '../../daemon/maintenance-records.js';
+import { factsOf, sameFacts } from '../../daemon/worker/file-facts.js';
 import { copyFile, dataFiles, fill, makeFile, recordFiles, standing } from '../support/database-files.js';
 import { Playground, until } from '../support/playground.js';
 import type { Wire } from '../support/wire.js';

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Playground, until } from '../support/playground.js';
 import { Watcher } from '../support/watcher.js';
-import type { Message } from '../support/wire.js';
+import type { Message, Wire } from '../support/wire.js';
 
 let playground: Playground;
 let db: string;
@@ -273,6 +273,52 @@ describe('writes that bypass the daemon', () => {
     expect(await watcher.next()).toMatchObject({ event: 'change', foreign: true, epoch: 1, rev: 1 });
     await writer.exec(db, ['INSERT INTO a VALUES (2)']);
     expect(await watcher.next()).toEqual(change(2, ['a']));
+  });
+
+  /** Held up as on a busy machine: what is written meanwhile must be told all the same. */
+  describe('while a worker', () => {
+    const FOREIGN = { event: 'change', subscription: 1, epoch: 1, foreign: true };
+    let writer: Wire;
+    let watcher: Watcher;
+    beforeEach(async () => {
+      await playground.daemon(['--max-workers', '1', '--spare-workers', '1']);
+      writer = await playground.wire();
+      await writer.exec(db, ['CREATE TABLE a (x)']);
+      watcher = await Watcher.open(playground, db);
+      await until('there is a spare', () => playground.spares().length === 1);
+    });
+
+    test('has let go of the file, and the router has not heard so', async () => {
+      const [worker = 0] = playground.workers();
+      const [router = 0] = playground.daemons();
+      process.kill(worker, 'SIGSTOP');
+      // The only place: the other one is told to close its file.
+      const other = writer.exec(playground.file('y.db'), ['CREATE TABLE b (x)']);
+      await watcher.wire.request({ type: 'Ping' });
+      await watcher.wire.request({ type: 'Ping' });
+      process.kill(router, 'SIGSTOP');
+      process.kill(worker, 'SIGCONT');
+      await until('the worker serves nothing', () => playground.workers().length === 0);
+      await playground.sqlite3(db, 'INSERT INTO a VALUES (1)');
+      process.kill(router, 'SIGCONT');
+      expect(await other).toMatchObject({ status: 'ok' });
+      expect(await watcher.next()).toEqual({ ...FOREIGN, db, rev: 1 });
+    });
+
+    test('is told to open the file, and has not yet', async () => {
+      await writer.exec(playground.file('y.db'), ['CREATE TABLE b (x)']);
+      await until('there is a spare again', () => playground.spares().length === 1);
+      const [spare = 0] = playground.spares();
+      process.kill(spare, 'SIGSTOP');
+      const next = writer.exec(db, ['INSERT INTO a VALUES (2)']);
+      await until('the last worker serves nothing', () => playground.workers().length === 0);
+      await watcher.wire.request({ type: 'Ping' });
+      await watcher.wire.request({ type: 'Ping' });
+      await playground.sqlite3(db, 'INSERT INTO a VALUES (1)');
+      process.kill(spare, 'SIGCONT');
+      expect(await next).toMatchObject({ status: 'ok', rev: 2 });
+      expect(await watcher.take(2)).toEqual([{ ...FOREIGN, db, rev: 1 }, change(2, ['a'])]);
+    });
   });
 });
 

@@ -88,7 +88,7 @@ describe('a subscriber', () => {
   test('of some tables is told of these, and of what is not known', () => {
     const reader = subscribe(undefined, ['Stars', 'É']);
     commit(6, [['planets'], ['STARS'], null, ['é'], ['É'], []]);
-    feed.foreign();
+    commit(12, [], true);
     expect(reader.short).toEqual(['c7', 'c8', 'c10', 'f11']);
   });
 
@@ -124,7 +124,7 @@ describe('since', () => {
 
   test('is told again what others wrote at its rev, and whoever begins there is not', () => {
     commit(6);
-    feed.foreign();
+    commit(7, [], true);
     commit(7);
     expect(subscribe({ epoch, rev: 6 }).short).toEqual(['f6', 'c7']);
     expect(subscribe(undefined, undefined, { epoch, rev: 6 }).short).toEqual(['c7']);
