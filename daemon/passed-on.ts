@@ -28,6 +28,8 @@ export function isStep(request: RoutedRequest): boolean {
 export function deadlineOf(request: PassedOn, batchTimeoutMs: number): number {
   // How a transaction ends must be known.
   if (request.type === 'Commit' || request.type === 'Rollback') return 0;
+  // So must what became of a batch: "not begun" would be taken for "not applied".
+  if (request.type === 'ExecBatch' && request.only_replay === true) return 0;
   const { timeout_ms: ms = batchTimeoutMs || undefined } = request;
   return ms === undefined ? 0 : monotonicMs() + ms;
 }

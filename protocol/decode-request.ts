@@ -64,6 +64,7 @@ const decoders: Decoders = {
     ...decodeDb(object),
     ...optional(object, 'timeout_ms', asTimeout),
     ...optional(object, 'session', asSession),
+    ...optional(object, 'only_replay', asBoolean),
   }),
   BeginTx: (object) => ({
     ...decodeDb(object),

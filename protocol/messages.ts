@@ -106,7 +106,10 @@ export interface ExecBatchRequest extends DatabaseRequest {
   readonly only_replay?: boolean;
 }
 /** What the router reads of an `ExecBatch`; the statements go to the worker unread. */
-export type ExecBatchEnvelope = Pick<ExecBatchRequest, 'type' | 'id' | 'db' | 'timeout_ms' | 'session'>;
+export type ExecBatchEnvelope = Pick<
+  ExecBatchRequest,
+  'type' | 'id' | 'db' | 'timeout_ms' | 'session' | 'only_replay'
+>;
 /** Begins a transaction that stays open until `Commit`, `Rollback`, or the end of its lease or connection. */
 export interface BeginTxRequest extends DatabaseRequest {
   readonly type: 'BeginTx';

@@ -191,10 +191,11 @@ export class AttachedClients {
   }
 
   /** On the machine's monotonic clock; 0 for none. */
-  #deadlineOf({ type, timeout_ms: timeout = this.#options.batchTimeoutMs || undefined }: JsonObject): number {
-    // How a transaction ends must be known.
-    if (timeout === undefined || type === 'Commit' || type === 'Rollback') return 0;
-    return monotonicMs() + asTimeout(timeout, 'timeout_ms');
+  #deadlineOf({ type, only_replay: asked, timeout_ms: timeout }: JsonObject): number {
+    // What has become of a transaction or batch must be known.
+    if (type === 'Commit' || type === 'Rollback' || (type === 'ExecBatch' && asked === true)) return 0;
+    if (timeout === undefined && this.#options.batchTimeoutMs === 0) return 0;
+    return monotonicMs() + asTimeout(timeout ?? this.#options.batchTimeoutMs, 'timeout_ms');
   }
 
   /** @throws SkylineError for what belongs to the router */

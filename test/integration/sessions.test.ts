@@ -250,10 +250,27 @@ test('a deleted file is another one, too', async () => {
   expect(await wire.request({ type: 'Ping', db: 'x.db' })).toMatchObject({ exists: false });
 });
 
-test('a past deadline does not hide what was applied', async () => {
+test('a past deadline does not hide what was applied from the worker', async () => {
   await setUp();
   await exec([INSERT], place(2));
-  expect(await exec([INSERT], place(2, { timeout_ms: 0 }))).toMatchObject({ status: 'ok', replayed: true });
+  // The router, where the worker does not say so in time, can only say that it was not begun.
+  const { endpoint } = await wire.request({ type: 'Attach', db: 'x.db' });
+  const attached = await ground.wire(String(endpoint));
+  const again = place(2, { timeout_ms: 0 });
+  expect(await attached.exec(undefined, [INSERT], again)).toMatchObject({ status: 'ok', replayed: true });
+});
+
+test('only_replay is answered when it was looked up, however late: no deadline makes it "not applied"', async () => {
+  await setUp();
+  await exec([INSERT], place(2));
+  const [worker = 0] = ground.workers();
+  process.kill(worker, 'SIGSTOP');
+  const asked = exec([INSERT], place(2, { only_replay: true, timeout_ms: 0 }));
+  // Behind it, and over in the router.
+  expect(await exec([INSERT], { timeout_ms: 0 })).toMatchObject({ code: 'TIMEOUT', outcome: 'not_applied' });
+  process.kill(worker, 'SIGCONT');
+  expect(await asked).toMatchObject({ status: 'ok', replayed: true, rev: 2 });
+  expect(await count()).toBe(1);
 });
 
 test('the row of a session holds only what is not acknowledged', async () => {

@@ -37,6 +37,10 @@ test.each([
   ['{"stmts":[{"type":"Ping","db":"no","id":9}],"type":"ExecBatch","db":"x"}', { db: 'x' }],
   ['{"a":"\\"","b":"\\\\","c":"}]\\\\\\"","type":"ExecBatch","timeout_ms":1e3}', { timeout_ms: 1000 }],
   ['{"type":"ExecBatch","session":"\\u0073","seq":7}', { session: 's' }],
+  [
+    '{"type":"ExecBatch","\\u006f\\u006e\\u006c\\u0079\\u005f\\u0072\\u0065\\u0070\\u006c\\u0061\\u0079":true}',
+    { only_replay: true },
+  ],
   ['{"__proto__":{"db":"no"},"constructor":1,"type":"ExecBatch"}', {}],
   ['{"ty\\/pe":1,"d":2,"dbs":3,"tx":"none","timeout_m":4,"äöü":5,"type":"ExecBatch","id":-0}', { id: -0 }],
   ['{"type":"ExecBatch","db":"ä€😀\u0000"}'.replace('\u0000', '\\u0000'), { db: 'ä€😀\0' }],
@@ -63,6 +67,7 @@ test.each([
   '{"type":"ExecBatch","db":"x","db":{}}',
   '{"type":"ExecBatch","timeout_ms":-1}',
   '{"type":"ExecBatch","session":7}',
+  '{"type":"ExecBatch","only_replay":1}',
   `{"type":"ExecBatch","id":"${'i'.repeat(257)}"}`,
 ])('what is no batch, or a wrong one, is left to the parser: %s', (json) => {
   expect(whole(Buffer.from(json))).toBeNull();
