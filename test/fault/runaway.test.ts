@@ -246,19 +246,21 @@ test('batches that were in hand together with one that kills workers are carried
   const wire = await ground.wire();
   const observer = await ground.wire();
   await wire.exec('x.db', ['CREATE TABLE t (a)']);
-  // Behind a batch that takes its time they wait together, and become one group.
-  wire.send(
-    batch(
-      'first',
-      'WITH RECURSIVE i(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i LIMIT 2000000) SELECT max(x) FROM i',
-    ),
-  );
+  // They wait together for a worker that is stopped, and become one group.
+  const [first = 0] = ground.workers();
+  process.kill(first, 'SIGSTOP');
   for (let own = 0; own < 3; own += 1) wire.send(batch(own, `INSERT INTO t VALUES (${own})`));
   wire.send(batch('long', ENDLESS));
   for (let own = 3; own < 6; own += 1) wire.send(batch(own, `INSERT INTO t VALUES (${own})`));
-  const answered = replies(wire, 8);
+  await wire.request({ type: 'Ping' });
+  const got = new Map<unknown, Message>();
+  const answered = replies(wire, 7, got);
+  process.kill(first, 'SIGCONT');
   const killed = new Set<number>();
   while (killed.size < 3) {
+    // The next one does them one by one: once these are answered, it is the long one that has the write lock.
+    if (killed.size > 0)
+      await until('those before it are answered', () => [0, 1, 2].every((own) => got.has(own)));
     const worker = await runningWorker(observer);
     if (killed.has(worker)) continue;
     killed.add(worker);
