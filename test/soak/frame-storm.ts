@@ -5,7 +5,7 @@ import { type Playground, until } from '../support/playground.js';
 import { memoryOf } from '../support/proc.js';
 import type { Random } from '../support/random.js';
 import { Wire } from '../support/wire.js';
-import { type StormResult, type StormSetting, sleep } from './storm.js';
+import { blowsOn, type StormResult, type StormSetting, sleep } from './storm.js';
 
 const CLIENTS = 4;
 /** More than this, and somebody has been kept something of. */
@@ -17,9 +17,10 @@ const FAULTS = new Set(['INTERNAL', 'WORKER_CRASHED']);
  * Mutated and random frames, to the router's socket and to a worker's: whatever comes, the daemon lives, answers what it
  * knows, and others notice nothing.
  */
-export async function frameStorm({ ground, random, seconds }: StormSetting): Promise<StormResult> {
+export async function frameStorm(setting: StormSetting): Promise<StormResult> {
+  const { ground } = setting;
   const daemon = await ground.daemon(['--log-level', 'warn', '--max-workers', '8']);
-  const storm = new FrameStorm(ground, random, performance.now() + seconds * 1000);
+  const storm = new FrameStorm(setting);
   await Promise.all([storm.bystander(), ...Array.from({ length: CLIENTS }, () => storm.client())]);
   const { violations } = storm;
   if (daemon.child.exitCode !== null) violations.push(`the daemon has ended; ${storm.recent()}`);
@@ -61,13 +62,20 @@ class FrameStorm {
   readonly violations: string[] = [];
   readonly #ground: Playground;
   readonly #random: Random;
+  readonly #least: StormSetting['least'];
   readonly #end: number;
   readonly #recent: string[] = [];
 
-  constructor(ground: Playground, random: Random, end: number) {
+  constructor({ ground, random, seconds, least }: StormSetting) {
     this.#ground = ground;
     this.#random = random;
-    this.#end = end;
+    this.#least = least;
+    this.#end = performance.now() + seconds * 1000;
+  }
+
+  get #blowsOn(): boolean {
+    // What is violated need not be proven at length.
+    return blowsOn(this.#end, this.figures, this.violations.length > 0 ? {} : this.#least);
   }
 
   /** The latest frames, in hex: what is found goes into test/fixtures/corpus. */
@@ -77,7 +85,7 @@ class FrameStorm {
 
   async client(): Promise<void> {
     const random = this.#random;
-    while (performance.now() < this.#end) {
+    while (this.#blowsOn) {
       const wire = await this.#connect();
       if (wire === null) return;
       const count = 1 + random.int(20);
@@ -105,7 +113,7 @@ class FrameStorm {
     const wire = await this.#ground.wire();
     await wire.exec('bystander.db', ['CREATE TABLE steps (n INTEGER)']);
     let written = 0;
-    while (performance.now() < this.#end) {
+    while (this.#blowsOn) {
       const insert = { sql: 'INSERT INTO steps VALUES (?)', params: [written + 1] };
       const reply = await wire.exec('bystander.db', [insert]).catch((error: Error) => error.message);
       if (typeof reply === 'string' || reply.status !== 'ok') {

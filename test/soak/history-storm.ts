@@ -29,7 +29,7 @@ const EXPECTED = new Set([
  * now and then one of them. What each asked for and was told is kept, and in the end an order is looked for in which all of it
  * could have happened one after the other, each with the rev that was told.
  */
-export async function historyStorm({ ground, random, seconds }: StormSetting): Promise<StormResult> {
+export async function historyStorm({ ground, random, seconds, least }: StormSetting): Promise<StormResult> {
   const db = ground.file('x.db');
   await ground.daemon();
   const wire = await ground.wire();
@@ -58,7 +58,7 @@ export async function historyStorm({ ground, random, seconds }: StormSetting): P
   const clients = await Promise.all(Array.from({ length: CLIENTS }, start));
   const end = performance.now() + seconds * 1000;
   const [kills, killed] = await Promise.all([
-    killAllAlong(ground, random, end, KILL_MS),
+    killAllAlong(ground, random, end, least, KILL_MS),
     killClients(clients, start, random, end),
   ]);
   await Promise.all(clients.map(endOf));

@@ -13,7 +13,7 @@ import {
 } from '../support/marks.js';
 import { type Playground, until } from '../support/playground.js';
 import type { Random } from '../support/random.js';
-import { type StormResult, type StormSetting, sleep } from './storm.js';
+import { blowsOn, killsOf, type StormResult, type StormSetting, sleep } from './storm.js';
 
 const WRITERS = 4;
 
@@ -33,7 +33,7 @@ const EXPECTED = new Set([
  * Processes write through the library and read the file, while whatever the daemon is made of is killed at random moments.
  * In the end each answer is compared with the file.
  */
-export async function killStorm({ ground, random, seconds }: StormSetting): Promise<StormResult> {
+export async function killStorm({ ground, random, seconds, least }: StormSetting): Promise<StormResult> {
   const db = ground.file('x.db');
   await ground.daemon();
   const wire = await ground.wire();
@@ -53,7 +53,7 @@ export async function killStorm({ ground, random, seconds }: StormSetting): Prom
     ),
   );
   const readers = [await startReader(ground, db), await startReader(ground, db)];
-  const kills = await killAllAlong(ground, random, performance.now() + seconds * 1000);
+  const kills = await killAllAlong(ground, random, performance.now() + seconds * 1000, least);
   const reports = await Promise.all(writers.map((writer) => endOf<WriterReport>(writer)));
   const looks = await Promise.all(readers.map((reader) => endOf<ReaderReport>(reader)));
   const lastRev = Math.max(...reports.flatMap(({ done }) => done.map(([, rev]) => rev)));
@@ -88,12 +88,14 @@ export async function killStorm({ ground, random, seconds }: StormSetting): Prom
 
 /**
  * Kills and kills, in all the ways there are, until the time is over.
+ * @param least how many `kills` there must be of all ways together
  * @param mostMs milliseconds between two kills, at most, except for a longer pause now and then
  */
 export async function killAllAlong(
   ground: Playground,
   random: Random,
   end: number,
+  least: StormSetting['least'],
   mostMs = 300,
 ): Promise<Record<string, number>> {
   const kills: Record<string, number> = {};
@@ -106,7 +108,7 @@ export async function killAllAlong(
     ['killed while they started', () => killNewborn(ground, random)],
     ['killed after a standstill', () => killFrozen(ground, random)],
   ];
-  while (performance.now() < end) {
+  while (blowsOn(end, { kills: killsOf({ figures: kills }) }, least)) {
     // Mostly short, now and then long enough for a check-point in a quiet moment.
     await sleep(random.chance(0.05) ? 1_500 : random.int(mostMs));
     const [what, way] = random.pick(ways);

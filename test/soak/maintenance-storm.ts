@@ -22,7 +22,7 @@ import type { Playground } from '../support/playground.js';
 import type { Random } from '../support/random.js';
 import type { Message } from '../support/wire.js';
 import { leave } from './kill-storm.js';
-import { type StormResult, type StormSetting, sleep } from './storm.js';
+import { blowsOn, type StormResult, type StormSetting, sleep } from './storm.js';
 
 /** What a request of maintenance may say when processes are killed, or somebody reads. */
 const REFUSALS = new Set([
@@ -39,7 +39,12 @@ const REFUSALS = new Set([
  * processes write it, read it, and are killed. Every file that was in its place is kept, and holds in the end what was
  * answered for it.
  */
-export async function maintenanceStorm({ ground, random, seconds }: StormSetting): Promise<StormResult> {
+export async function maintenanceStorm({
+  ground,
+  random,
+  seconds,
+  least,
+}: StormSetting): Promise<StormResult> {
   const db = ground.file('x.db');
   await ground.daemon();
   const wire = await ground.wire();
@@ -59,7 +64,7 @@ export async function maintenanceStorm({ ground, random, seconds }: StormSetting
   const watchers = [await startWatcher(ground, db), await startWatcher(ground, db)];
   const keeper = new Keeper(ground, random, db);
   const end = performance.now() + seconds * 1000;
-  while (performance.now() < end) await keeper.act();
+  while (blowsOn(end, keeper.figures, least)) await keeper.act();
   await keeper.reopen();
   const reports = await Promise.all(writers.map((writer) => endOf<WriterReport>(writer)));
   const seen = await Promise.all(watchers.map((watcher) => endOf<ReaderReport>(watcher)));

@@ -2,45 +2,46 @@ import { readdirSync } from 'node:fs';
 import { until } from '../support/playground.js';
 import { disguised, mangled } from '../support/random-sql.js';
 import type { Message, Wire } from '../support/wire.js';
-import type { StormResult, StormSetting } from './storm.js';
+import { blowsOn, type StormResult, type StormSetting } from './storm.js';
 
 const DB = 'sql.db';
 /** Batches between two thorough looks. */
 const LOOK_EVERY = 50;
-/** What only a fault of ours can bring. */
+/** For the batch whose statement came out without an end. */
+const TIMEOUT_MS = 5_000;
+/** What only a fault of ours can bring: nobody else is there, and nothing is killed. A busy machine brings TIMEOUT alone. */
 const FAULTS = new Set(['INTERNAL', 'WORKER_CRASHED', 'DATABASE_CORRUPT', 'BUSY', 'IO_ERROR']);
 
 /**
  * Random SQL, in batches that put a row into a table of their own before it: whatever the statement is, the row is there if
  * the batch was done, and not if it failed; what is forbidden is refused; connection, schema and files of others stay.
  */
-export async function sqlStorm({ ground, random, seconds }: StormSetting): Promise<StormResult> {
+export async function sqlStorm({ ground, random, seconds, least }: StormSetting): Promise<StormResult> {
   await ground.daemon(['--log-level', 'error']);
   const wire = await ground.wire();
-  const [worker] = await begin(wire, () => ground.workers());
-  const figures = { 'statements done': 0, 'statements failed': 0, 'statements refused': 0 };
+  let [worker] = await begin(wire, () => ground.workers());
+  const figures = {
+    'statements done': 0,
+    'statements failed': 0,
+    'statements refused': 0,
+    'statements out of time': 0,
+  };
   const violations: string[] = [];
   const end = performance.now() + seconds * 1000;
-  for (let n = 1; performance.now() < end && violations.length < 20; n += 1) {
+  for (let n = 1; blowsOn(end, figures, least) && violations.length < 20; n += 1) {
     const mustFail = random.chance(0.5);
     const sql = mustFail ? disguised(random) : mangled(random);
-    const before = await standing(wire);
-    const reply = await wire.exec(
-      DB,
-      [
-        { sql: 'INSERT INTO canary VALUES (?)', params: [n] },
-        { sql },
-        ...(random.chance(0.3) ? ['SELECT * FROM missing'] : []),
-      ],
-      { tx: 'atomic', timeout_ms: 5_000 },
-    );
-    const after = await standing(wire);
-    violations.push(
-      ...judge(reply, before, after, n, mustFail).map((text) => `${text}: ${JSON.stringify(sql)}`),
-    );
+    const { reply, wrong } = await run(wire, n, sql, mustFail, random.chance(0.3)).catch((error: unknown) => {
+      throw new Error(`${String(error)}: ${JSON.stringify(sql)}`, { cause: error });
+    });
+    violations.push(...wrong.map((text) => `${text}: ${JSON.stringify(sql)}`));
     if (reply.status === 'ok') figures['statements done'] += 1;
     else if (reply.code === 'STATEMENT_NOT_ALLOWED') figures['statements refused'] += 1;
-    else figures['statements failed'] += 1;
+    else if (reply.code === 'TIMEOUT') {
+      // If it was stopped, so was its worker, as was promised.
+      figures['statements out of time'] += 1;
+      [worker] = ground.workers();
+    } else figures['statements failed'] += 1;
     if (n % LOOK_EVERY === 0) violations.push(...(await look(wire, readdirSync(ground.dataDir))));
   }
   if (ground.workers()[0] !== worker) violations.push('the worker is another one');
@@ -62,6 +63,27 @@ async function begin(wire: Wire, workers: () => number[]): Promise<number[]> {
   return workers();
 }
 
+/** One statement in its batch, and what is wrong with what came of it. */
+async function run(
+  wire: Wire,
+  n: number,
+  sql: string,
+  mustFail: boolean,
+  failsBehind: boolean,
+): Promise<{ reply: Message; wrong: string[] }> {
+  const before = await standing(wire);
+  const reply = await wire.exec(
+    DB,
+    [
+      { sql: 'INSERT INTO canary VALUES (?)', params: [n] },
+      { sql },
+      ...(failsBehind ? ['SELECT * FROM missing'] : []),
+    ],
+    { tx: 'atomic', timeout_ms: TIMEOUT_MS },
+  );
+  return { reply, wrong: judge(reply, before, await standing(wire), n, mustFail) };
+}
+
 interface Standing {
   readonly rev: number;
   readonly stored: number;
@@ -70,18 +92,20 @@ interface Standing {
 
 /** As the daemon tells it, and as the file holds it. */
 async function standing(wire: Wire): Promise<Standing> {
-  const { rev, results } = await wire.exec(DB, [
+  const reply = await wire.exec(DB, [
     'SELECT (SELECT rev FROM _skylinedb_database), (SELECT max(n) FROM canary)',
   ]);
-  const [row] = (results as { rows: number[][] }[])[0]?.rows ?? [];
-  return { rev: Number(rev), stored: row?.[0] ?? -1, last: row?.[1] ?? 0 };
+  if (reply.status !== 'ok') throw new Error(`a look was answered with ${JSON.stringify(reply)}`);
+  const [row] = (reply.results as { rows: number[][] }[])[0]?.rows ?? [];
+  return { rev: Number(reply.rev), stored: row?.[0] ?? -1, last: row?.[1] ?? 0 };
 }
 
 function judge(reply: Message, before: Standing, after: Standing, n: number, mustFail: boolean): string[] {
   const wrong: string[] = [];
-  const done = reply.status === 'ok';
+  // Stopped at its end, nobody may know; then it is all of it or nothing.
+  const done = reply.outcome === 'unknown' ? after.last === n : reply.status === 'ok';
   if (done && mustFail) wrong.push('what is forbidden was done');
-  if (!done && FAULTS.has(String(reply.code))) wrong.push(`answered with ${JSON.stringify(reply)}`);
+  if (FAULTS.has(String(reply.code))) wrong.push(`answered with ${JSON.stringify(reply)}`);
   if (after.rev !== after.stored) wrong.push(`the daemon says rev ${after.rev}, the file ${after.stored}`);
   if (after.rev !== before.rev + (done ? 1 : 0)) wrong.push(`rev went from ${before.rev} to ${after.rev}`);
   if (done ? after.last !== n : after.last !== before.last)
