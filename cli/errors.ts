@@ -1,5 +1,6 @@
 import { type ClientErrorCode, invalidRequest, messageOf, SkylineError } from '../protocol/errors.js';
 import type { ErrorCode } from '../protocol/messages.js';
+import { Interruption } from './interruption.js';
 import { type Screen, visible } from './output.js';
 
 /** The exit codes of `skylinedb-cli`. */
@@ -39,13 +40,13 @@ export function errorJson(error: SkylineError): string {
 
 /**
  * Says what went wrong: on stdout as JSON, else on stderr.
- * @returns the exit code, and whether something that was given up may still be going on
+ * @returns the exit code, whether something that was given up may still be going on, and the signal that has stopped it
  */
 export async function presentError(
   thrown: unknown,
   json: boolean,
   { out, err }: Screen,
-): Promise<{ exitCode: number; abandoned: boolean }> {
+): Promise<{ exitCode: number; abandoned: boolean; signal?: NodeJS.Signals }> {
   const error = thrown instanceof SkylineError ? thrown : bug(thrown);
   const say = async () => {
     const { red, dim } = err.colors;
@@ -62,7 +63,8 @@ export async function presentError(
     // stdout is what failed: stderr is the last chance. If that fails too, the exit code still tells.
     await say().catch(() => undefined);
   }
-  return { exitCode: exitCodeOf(error), abandoned: error.code === 'TIMEOUT' };
+  const told = { exitCode: exitCodeOf(error), abandoned: error.code === 'TIMEOUT' };
+  return error.cause instanceof Interruption ? { ...told, signal: error.cause.signal } : told;
 }
 
 function bug(thrown: unknown): SkylineError {

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { presentError } from './errors.js';
+import { endBy } from './interruption.js';
 import { Output, type Screen } from './output.js';
 import { runCommandLine } from './program.js';
 
@@ -22,8 +23,9 @@ async function main(argv: readonly string[]): Promise<void> {
     await screen.out.write(json ? [...report.json(), '\n'] : []);
     if (!json) await report.human(screen);
   } catch (error) {
-    const { exitCode, abandoned } = await presentError(error, json, screen);
+    const { exitCode, abandoned, signal } = await presentError(error, json, screen);
     process.exitCode = exitCode;
+    if (signal !== undefined) endBy(signal);
     // A request that was given up may still hold a connection open. Everything is written by now.
     if (abandoned) process.exit();
   }

@@ -35,7 +35,11 @@ export interface BatchOptions {
   readonly expectEpoch?: number;
   /** Milliseconds after which the daemon gives the batch up, a running statement included. */
   readonly timeoutMs?: number;
-  /** Gives up waiting; whether the batch was applied is then unknown. */
+  /**
+   * Stops the batch, also while it runs. The promise rejects with `ABORTED`, whose `outcome` is `not_applied` where that is
+   * certain and `unknown` where the daemon did not say within 2 s; a batch that was faster resolves. What runs is not stopped
+   * where many batches have led the client to the worker's own socket: `connect({ direct: false })` keeps it from there.
+   */
   readonly signal?: AbortSignal;
   /** `false` leaves the statements' results out. */
   readonly results?: boolean;
@@ -67,7 +71,7 @@ export interface BatchResult {
  */
 export function encodeBatch(statements: readonly BatchStatement[], options: BatchOptions): string {
   if (!Array.isArray(statements)) throw invalidRequest('A batch is an array of statements.');
-  const { tx, durable, expectRev, expectEpoch, timeoutMs, results } = options;
+  const { tx, durable, expectRev, expectEpoch, timeoutMs, results, signal } = options;
   let text = '"stmts":[';
   for (let index = 0; index < statements.length; index += 1)
     text += (index === 0 ? '' : ',') + encodeStatement(statements[index] as BatchStatement, index);
@@ -77,6 +81,7 @@ export function encodeBatch(statements: readonly BatchStatement[], options: Batc
   if (expectRev !== undefined) text += `,"expect_rev":${json(expectRev)}`;
   if (expectEpoch !== undefined) text += `,"expect_epoch":${json(expectEpoch)}`;
   if (timeoutMs !== undefined) text += `,"timeout_ms":${json(timeoutMs)}`;
+  if (signal !== undefined) text += ',"cancellable":true';
   if (results !== undefined) text += `,"results":${json(results)}`;
   return text;
 }

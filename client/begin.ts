@@ -1,6 +1,7 @@
 import { decodeReply } from '../protocol/decode-reply.js';
 import { invalidRequest, SkylineError } from '../protocol/errors.js';
 import type { BeginTxReply } from '../protocol/messages.js';
+import { stopped } from './cancel.js';
 import type { Connection } from './connection.js';
 import { Transaction } from './transaction.js';
 import { type TransactionWay, unlessAborted } from './transaction-way.js';
@@ -52,10 +53,11 @@ export async function begin(way: TransactionWay, options: TransactionOptions): P
     }
   } catch (error) {
     // Its transaction may begin yet: that ends with the connection.
-    if (error instanceof SkylineError && error.code === 'ABORTED') connection?.close();
+    const gaveUp = error instanceof SkylineError && error.code === 'ABORTED';
+    if (gaveUp) connection?.close();
     if (connection !== null) way.hooks.giveBack(connection);
     done();
-    throw error;
+    throw gaveUp && connection !== null ? stopped('not_applied', signal?.reason) : error;
   }
 }
 

@@ -21,6 +21,7 @@ import type {
 } from '../protocol/messages.js';
 import { GatheredWrites } from '../protocol/transport/gathered-writes.js';
 import type { ByteStream } from '../protocol/transport/node-ipc.js';
+import { cancel } from './cancel.js';
 
 /** A request without the id, which the connection gives it. */
 export type Unnumbered = Request extends infer R ? (R extends Request ? Omit<R, 'id'> : never) : never;
@@ -108,15 +109,22 @@ export class Connection {
   /**
    * The same for a request whose fields are JSON text already.
    * @param message without its closing brace
+   * @param cancels the daemon is to stop it when it is aborted: then its answer is waited for a little longer
    */
-  requestText(message: string, options: RequestOptions = {}): Promise<JsonObject> {
+  requestText(message: string, options: RequestOptions = {}, cancels = false): Promise<JsonObject> {
     const { signal, timeoutMs, onProgress } = options;
     if (signal?.aborted === true) return Promise.reject(aborted('not_applied', signal.reason));
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined;
-      const onAbort = () => this.#take(id)?.reject(aborted('unknown', signal?.reason));
+      let endWait: () => void = () => undefined;
+      const giveUp = () => this.#take(id)?.reject(aborted('unknown', signal?.reason));
+      const onAbort = () => {
+        if (cancels) endWait = cancel(this, id, giveUp);
+        else giveUp();
+      };
       const done = () => {
         clearTimeout(timer);
+        endWait();
         signal?.removeEventListener('abort', onAbort);
       };
       signal?.addEventListener('abort', onAbort, { once: true });

@@ -1,5 +1,6 @@
 import { SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
+import { stopped } from './cancel.js';
 import type { Connection, Waiter } from './connection.js';
 
 /** Where a database stood by an answer, and which one it was, once that was told. */
@@ -27,12 +28,15 @@ export class Pending implements Waiter {
   readonly answer: Promise<unknown>;
   /** The session in which it was sent first: only there the daemon knows it again. */
   session: string | null = null;
-  /** Where it was sent last, and has no answer yet. */
+  /** Where it was sent last, and has no answer yet; and its id there. */
   way: Connection | null = null;
+  id = 0;
   /** It was sent on a way that ended before the answer. */
   perhapsApplied = false;
   /** The file that was there then: nowhere else it is to be applied. */
   seen: Seen | null = null;
+  /** Its signal has aborted: it is not to be run any more, and what is to be said if it was not. */
+  stopped: SkylineError | null = null;
   /** The daemon has given it up without knowing what became of it: its record tells. */
   givenUp: SkylineError | null = null;
   /** It was sent last to be told what became of it, not to be run. */
@@ -106,8 +110,16 @@ const LOOKED: ReadonlySet<string> = new Set([
   'RESULT_TOO_LARGE',
 ]);
 
+/** What the caller is told of a batch that the daemon has refused. */
+export function explain(pending: Pending, error: unknown): unknown {
+  const known = allSendings(pending, error);
+  const { stopped: abort } = pending;
+  if (abort === null || !(known instanceof SkylineError) || known.code !== 'CANCELLED') return known;
+  return stopped(known.outcome, abort.cause, known.details);
+}
+
 /** `not_applied` speaks of the last sending: what became of those before is known only where the daemon has looked. */
-export function explain({ perhapsApplied, givenUp, asked }: Pending, error: unknown): unknown {
+function allSendings({ perhapsApplied, givenUp, asked }: Pending, error: unknown): unknown {
   if (!perhapsApplied || !(error instanceof SkylineError) || error.outcome !== 'not_applied') return error;
   const { code, message, details } = error;
   const otherFile = code === 'SESSION_CONFLICT' && details.expected !== undefined;

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { decodeReply } from '../protocol/decode-reply.js';
 import { SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
+import { CANCEL_GRACE_MS, cancel, stopped } from './cancel.js';
 import { aborted, type Connection, connectionLost, noAnswer } from './connection.js';
 import { explain, Pending, type Seen, type Sender } from './pending.js';
 
@@ -78,6 +79,7 @@ export class Route implements Sender {
    * Sends a batch behind those before it.
    * @param body its fields as JSON text
    * @param decode makes the result of the reply; what it throws is the caller's error
+   * @param options.signal when it aborts, the daemon is to stop the batch
    * @param options.timeoutMs milliseconds that the daemon has for it
    * @throws SkylineError the daemon's; `ABORTED`, `TIMEOUT`, `CONNECTION_LOST` say in `outcome` what is known
    */
@@ -138,12 +140,34 @@ export class Route implements Sender {
             () => this.#giveUp(pending, noAnswer(timeoutMs, pending.outcome)),
             timeoutMs + ANSWER_GRACE_MS,
           );
-    const onAbort = () => this.#giveUp(pending, aborted(pending.outcome, signal?.reason));
+    let endWait: () => void = () => undefined;
+    const onAbort = () => {
+      endWait = this.#abort(pending, signal?.reason);
+    };
     signal?.addEventListener('abort', onAbort, { once: true });
     pending.onSettled = () => {
       clearTimeout(timer);
+      endWait();
       signal?.removeEventListener('abort', onAbort);
     };
+  }
+
+  /**
+   * The caller wants it no more. What was sent is cancelled, or asked about, and its answer waited for a little.
+   * @returns ends that wait
+   */
+  #abort(pending: Pending, reason: unknown): () => void {
+    const giveUp = () => this.#giveUp(pending, aborted(pending.outcome, reason));
+    const { way } = pending;
+    pending.stopped = stopped('not_applied', reason);
+    if (way !== null && !pending.asked) return cancel(way, pending.id, giveUp);
+    if (pending.perhapsApplied) {
+      pending.givenUp ??= pending.stopped;
+      const timer = setTimeout(giveUp, CANCEL_GRACE_MS);
+      return () => clearTimeout(timer);
+    }
+    giveUp();
+    return () => undefined;
   }
 
   #giveUp(pending: Pending, error: SkylineError): void {
@@ -192,7 +216,7 @@ export class Route implements Sender {
     // A worker serves one database: what it is called need not be said.
     const db = this.#isDirect ? '' : this.#dbField;
     const numbers = this.#hooks.exactlyOnce ? this.#numbers(pending) : '';
-    way.post(`{"type":"ExecBatch",${db}${numbers}${pending.body}`, pending);
+    pending.id = way.post(`{"type":"ExecBatch",${db}${numbers}${pending.body}`, pending);
   }
 
   /** What makes a batch known again: fields as JSON text, each with a comma behind it. */
@@ -239,7 +263,10 @@ export class Route implements Sender {
     this.#inFlight -= 1;
     pending.way = null;
     if (way !== null && this.#outstanding.has(pending)) {
-      if (this.#repeatable(pending, error, way)) {
+      const again = this.#repeatable(pending, error, way);
+      if (again && pending.stopped !== null && !pending.perhapsApplied) this.#fail(pending, pending.stopped);
+      else if (again) {
+        pending.givenUp ??= pending.stopped;
         pending.repeats += 1;
         if (this.#way === way) this.#way = null;
         this.#unsent.push(pending);
@@ -269,6 +296,7 @@ export class Route implements Sender {
         return !pending.perhapsApplied;
       case 'WORKER_CRASHED':
       case 'TIMEOUT':
+      case 'CANCELLED':
         if (!this.#hooks.exactlyOnce) return false;
         // Asked, it was not run: whatever those workers died of, the next one may tell. A TIMEOUT is the answer then.
         if (pending.asked) return error.code === 'WORKER_CRASHED';

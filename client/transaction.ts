@@ -3,6 +3,7 @@ import { SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import type { BeginTxReply, CommitReply } from '../protocol/messages.js';
 import { type BatchStatement, encodeBatch } from './batch.js';
+import { stopped } from './cancel.js';
 import type { Connection } from './connection.js';
 import { Statements } from './statements.js';
 import type { CommitNumbers, TransactionWay } from './transaction-way.js';
@@ -11,7 +12,10 @@ import type { CommitNumbers, TransactionWay } from './transaction-way.js';
 export interface StepOptions {
   /** Milliseconds after which the daemon stops it, which ends the transaction. */
   readonly timeoutMs?: number;
-  /** Gives up waiting for the answer; the statement may still be run. */
+  /**
+   * Stops the statement: `ABORTED`, with the outcome as for {@link BatchOptions.signal}. One that waits is only left out; one
+   * that runs ends the transaction (`details.tx_ended`).
+   */
   readonly signal?: AbortSignal;
   /** `false` leaves the statements' results out. */
   readonly results?: boolean;
@@ -126,13 +130,14 @@ export class Transaction extends Statements<StepOptions> {
     const body = encodeBatch(statements, {
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
       ...(results === undefined ? {} : { results }),
+      ...(signal === undefined ? {} : { signal }),
     });
     const message = `{"type":"Exec","db":${JSON.stringify(this.#way.db)},"tx":"${this.#begun.tx}",${body}`;
     let reply: JsonObject;
     try {
-      reply = await this.#connection.requestText(message, { signal });
+      reply = await this.#connection.requestText(message, { signal }, true);
     } catch (error) {
-      throw this.#failed(error);
+      throw this.#failed(error, signal);
     }
     return decode(reply);
   }
@@ -150,10 +155,11 @@ export class Transaction extends Statements<StepOptions> {
   }
 
   /** What a failed request means for the transaction. */
-  #failed(error: unknown): unknown {
+  #failed(error: unknown, signal: AbortSignal | undefined): unknown {
     if (!(error instanceof SkylineError)) return error;
     const lost = error.code === 'CONNECTION_LOST';
     if (lost || isExpired(error) || error.details.tx_ended === true) this.#over('lost');
+    if (error.code === 'CANCELLED') return stopped(error.outcome, signal?.reason, error.details);
     return lost ? gone(error) : error;
   }
 

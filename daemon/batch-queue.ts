@@ -1,46 +1,9 @@
 import { SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
-import { asOpen, lossError, unlearned } from './lost-batch.js';
+import { type Job, Progress } from './job.js';
+import { asOpen, cancelled, isTimeout, lossError, unlearned } from './lost-batch.js';
 import { LinkKind, monotonicMs, type Position } from './worker/link.js';
 import type { WorkerExit, WorkerProcess } from './worker-process.js';
-
-/** A client's batch on its way, or a request about its transaction. It is answered through `reply` or `fail`, once. */
-export interface Job {
-  readonly kind: 'batch' | 'begin' | 'step';
-  readonly lane: number;
-  readonly payload: Buffer;
-  /** On the machine's monotonic clock; 0 for none. */
-  readonly deadline: number;
-  /** It is recorded with what it does: a worker that gets it again answers with the record, or runs it for the first time. */
-  readonly session: boolean;
-  /** Its client is still there. */
-  isWanted(): boolean;
-  /** @param from whose reply it is, to be told when its bytes have left */
-  reply(payload: Buffer, from: WorkerProcess): void;
-  fail(error: SkylineError): void;
-}
-
-/** How far a batch has come. */
-interface Progress {
-  readonly job: Job;
-  /** The worker has taken it in hand: if that worker dies, its outcome is open. */
-  started: boolean;
-  /** Where the database stood then; -1 if the worker had not opened it. */
-  startedAt: number;
-  /** A worker that has died may have applied it. */
-  open: boolean;
-  /** Its statements have begun to run. Only batches with a deadline are told of singly. */
-  begun: boolean;
-  /** Whether it is what its worker is at. */
-  isRunning: () => boolean;
-  /** Its deadline has passed while it ran: that worker was killed for it. */
-  timedOut: boolean;
-  /** Workers that died before they answered it. */
-  losses: number;
-  timer: NodeJS.Timeout | undefined;
-  /** Answered, one way or the other. */
-  settled: boolean;
-}
 
 /** What no worker has yet: a batch, or an order that has its place among the batches. */
 interface Waiting {
@@ -55,6 +18,8 @@ const MAX_LOSSES = 3;
 /** After the deadline, for an answer that is on its way; in milliseconds. */
 const WAITING_GRACE_MS = 20;
 const RUNNING_GRACE_MS = 100;
+/** On the machine's monotonic clock: no worker begins what has this deadline. */
+const OVER = 1;
 
 /** What the queue needs of its database. */
 export interface QueueHooks {
@@ -66,8 +31,8 @@ export interface QueueHooks {
   known(): Position | null;
   /** An answer has come; the database stands at this rev now. */
   answered(rev: number): void;
-  /** The batch that the worker runs is past its deadline. */
-  stopWorker(): void;
+  /** The batch that the worker runs is past its deadline, or cancelled. */
+  stopWorker(why: 'late' | 'cancelled'): void;
   /** What the last worker said before it died. */
   lastWords(): string;
   /** The last batch is answered. */
@@ -103,23 +68,16 @@ export class BatchQueue {
     return this.#open;
   }
 
-  /** @param worker the one that serves, if there is one */
-  submit(job: Job, worker: WorkerProcess | null): void {
-    const progress: Progress = {
-      job,
-      started: false,
-      startedAt: -1,
-      open: false,
-      begun: false,
-      isRunning: () => false,
-      timedOut: false,
-      losses: 0,
-      timer: undefined,
-      settled: false,
-    };
+  /**
+   * @param worker the one that serves, if there is one
+   * @returns what can be cancelled
+   */
+  submit(job: Job, worker: WorkerProcess | null): Progress {
+    const progress = new Progress(job, this.#cancel);
     this.#open += 1;
-    if (job.deadline > 0) this.#watch(progress);
+    if (job.deadline > 0 && job.deadline !== Number.POSITIVE_INFINITY) this.#watch(progress);
     this.#pass(this.#waitingFor(progress), worker);
+    return progress;
   }
 
   /**
@@ -192,16 +150,25 @@ export class BatchQueue {
       return;
     }
     const kind = job.kind === 'batch' ? batch : LinkKind.Transaction;
-    const tag = worker.request(kind, job.lane, job.payload, job.deadline, {
+    // One that was cancelled goes on only to learn whether it was applied.
+    const deadline = progress.cancelled ? OVER : job.deadline;
+    progress.worker = worker;
+    progress.tag = worker.request(kind, job.lane, job.payload, deadline, {
       started: (rev) => {
         progress.started = true;
         progress.startedAt = rev;
       },
       running: () => {
         progress.begun = true;
+        if (progress.cancelled) this.#stop(progress);
       },
       reply: (payload, rev) => {
         this.#hooks.answered(rev);
+        if (deadline === OVER && isTimeout(payload)) {
+          progress.open = false;
+          this.#fail(progress, cancelled('not_applied'));
+          return;
+        }
         const error = progress.open ? unlearned(payload) : null;
         if (error !== null) this.#fail(progress, error);
         else if (this.#settle(progress)) job.reply(payload, worker);
@@ -209,7 +176,25 @@ export class BatchQueue {
       unreadable: (error) => this.#fail(progress, error),
       lost: (exit) => this.#lose(progress, exit),
     });
-    progress.isRunning = () => worker.isRunning(tag);
+  }
+
+  readonly #cancel = (progress: Progress): void => {
+    const { worker, tag, job } = progress;
+    if (worker !== null) {
+      worker.cancel(tag, job.lane);
+      if (progress.begun) this.#stop(progress);
+    } else if (this.#waiting.some((waiting) => waiting.job === job)) {
+      this.#waiting = this.#waiting.filter((waiting) => waiting.job !== job);
+      this.#fail(progress, cancelled('not_applied'));
+    }
+    // Else its worker has just died: what becomes of it is about to be settled.
+  };
+
+  /** It runs, and is not wanted: as at its deadline, its answer may be on its way. BEGIN itself does not take long. */
+  #stop(progress: Progress): void {
+    if (progress.job.kind === 'begin') return;
+    clearTimeout(progress.timer);
+    progress.timer = setTimeout(() => this.#overrun(progress), RUNNING_GRACE_MS);
   }
 
   /** The worker died before it answered. All that it had are dealt with together, so that they keep their order. */
@@ -244,7 +229,7 @@ export class BatchQueue {
       // What only waited behind it is not to blame, unless the worker died before it had anything in hand.
       if (progress.started || !inHand) progress.losses += 1;
       if (progress.started && !untouched) progress.open = true;
-      if (mayGoOn(progress)) again.push(anew(progress));
+      if (mayGoOn(progress)) again.push(progress.renew());
       else this.#fail(progress, lossError(progress, exit, this.#hooks.lastWords()));
     }
     this.#waiting = [...again.map((progress) => this.#waitingFor(progress)), ...this.#waiting];
@@ -279,9 +264,9 @@ export class BatchQueue {
   /** better-sqlite3 cannot interrupt a statement: the process is what can be stopped. */
   #overrun(progress: Progress): void {
     if (progress.settled) return;
-    if (progress.isRunning()) {
-      progress.timedOut = true;
-      this.#hooks.stopWorker();
+    if (progress.isRunning) {
+      progress.timedOut = !progress.cancelled;
+      this.#hooks.stopWorker(progress.cancelled ? 'cancelled' : 'late');
       return;
     }
     // Its own statements are done; it waits for the commit that it shares with others.
@@ -304,13 +289,8 @@ export class BatchQueue {
 }
 
 /** Whether the next worker gets it: never when it could be applied twice, or run past its deadline. */
-function mayGoOn({ job, open, timedOut, losses }: Progress): boolean {
+function mayGoOn({ job, open, timedOut, cancelled, losses }: Progress): boolean {
   if (losses >= MAX_LOSSES) return false;
   // Past its deadline the next worker only looks whether it is recorded: so it is known whether it was applied.
-  return open ? job.session : !timedOut;
-}
-
-/** As if no worker had ever had it; except that one may have applied it. */
-function anew(progress: Progress): Progress {
-  return Object.assign(progress, { started: false, startedAt: -1, begun: false, isRunning: () => false });
+  return open ? job.session : !timedOut && !cancelled;
 }

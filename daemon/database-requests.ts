@@ -23,7 +23,7 @@ import type { Position } from './worker/link.js';
 /** Requests about one database, other than its batches and who watches it. */
 export type DatabaseRequest = Exclude<
   RoutedRequest,
-  CatalogRequest | DaemonRequest | PassedOn | { type: 'Subscribe' | 'Unsubscribe' }
+  CatalogRequest | DaemonRequest | PassedOn | { type: 'Subscribe' | 'Unsubscribe' | 'Cancel' }
 >;
 
 /**

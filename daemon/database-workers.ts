@@ -119,8 +119,10 @@ export class DatabaseWorkers {
   }
 
   /** better-sqlite3 cannot interrupt a statement: the process is what can be stopped. */
-  stop(worker = this.#current): void {
-    this.#log.warn({ worker: worker?.pid }, 'a batch ran past its deadline; its worker is stopped');
+  stop(why: 'late' | 'cancelled', worker = this.#current): void {
+    const what =
+      why === 'late' ? 'a batch ran past its deadline' : 'a client has cancelled a batch that runs';
+    this.#log.warn({ worker: worker?.pid }, `${what}; its worker is stopped`);
     worker?.kill();
   }
 
@@ -179,7 +181,7 @@ export class DatabaseWorkers {
       {
         notice: (notice) => this.#hear(notice),
         rested: () => this.#hooks.rested(),
-        overrun: () => this.stop(worker),
+        overrun: () => this.stop('late', worker),
         stderr: (text) => {
           this.#lastWords = (this.#lastWords + text).slice(-MAX_LAST_WORDS);
         },

@@ -2,12 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { never, SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import type { DatabaseState } from '../protocol/messages.js';
-import { BatchQueue, type Job } from './batch-queue.js';
+import { BatchQueue } from './batch-queue.js';
 import type { Config } from './config.js';
 import { DatabaseWarnings } from './database-warnings.js';
 import { DatabaseWatch } from './database-watch.js';
 import { DatabaseWorkers } from './database-workers.js';
 import { type FileId, lookAt } from './identity.js';
+import type { Job, Progress } from './job.js';
 import type { Logger } from './log.js';
 import type { MaintenanceRecords } from './maintenance-records.js';
 import { MaintenanceState } from './maintenance-state.js';
@@ -98,7 +99,7 @@ export class RoutedDatabase implements PoolMember {
       answered: (rev) => {
         if (this.known !== null) this.known = { ...this.known, rev };
       },
-      stopWorker: () => this.workers.stop(),
+      stopWorker: (why) => this.workers.stop(why),
       lastWords: () => this.workers.lastWords,
       empty: () => this.#offerPlace(),
     });
@@ -184,12 +185,15 @@ export class RoutedDatabase implements PoolMember {
     if (this.#watch !== null) this.#watch.stopped = stop;
   }
 
-  /** @throws SkylineError `DATABASE_PREPARING`, `DATABASE_CLOSED` */
-  submit(job: Job): void {
+  /**
+   * @returns what can be cancelled
+   * @throws SkylineError `DATABASE_PREPARING`, `DATABASE_CLOSED`
+   */
+  submit(job: Job): Progress {
     if (job.kind !== 'step') this.maintenance.refuseUnlessOpen();
     else if (!this.#inTransaction) this.#refuseStep(job);
     this.lastUsed = performance.now();
-    this.#queue.submit(job, this.worker);
+    return this.#queue.submit(job, this.worker);
   }
 
   /** No transaction is open. What became of one may be recorded: that is looked up while the database is open. */

@@ -11,9 +11,19 @@ export const PASSED_ON = {
 } as const;
 
 export type PassedOn = Extract<RoutedRequest, { type: keyof typeof PASSED_ON }>;
+type MayEnd = Extract<RoutedRequest, { type: 'ExecBatch' | 'BeginTx' | 'Exec' }>;
 
 export function isPassedOn(request: RoutedRequest): request is PassedOn {
   return Object.hasOwn(PASSED_ON, request.type);
+}
+
+/**
+ * What may end before it is done: by its deadline, or because its client cancels it. How a transaction ends must be known; and
+ * so must what became of a batch, where "not begun" would be taken for "not applied".
+ */
+export function isCancellable(request: RoutedRequest): request is MayEnd {
+  if (request.type === 'ExecBatch') return request.only_replay !== true;
+  return request.type === 'BeginTx' || request.type === 'Exec';
 }
 
 /** A step of a transaction that is open. */
@@ -22,14 +32,13 @@ export function isStep(request: RoutedRequest): boolean {
 }
 
 /**
- * When its time is over, on the machine's monotonic clock; 0 for never.
+ * When its time is over, on the machine's monotonic clock; 0 for never, Infinity for never where its worker is to say when
+ * it runs: only what is known to run can be stopped.
  * @param batchTimeoutMs milliseconds for one that does not say; 0 for no limit
  */
 export function deadlineOf(request: PassedOn, batchTimeoutMs: number): number {
-  // How a transaction ends must be known.
-  if (request.type === 'Commit' || request.type === 'Rollback') return 0;
-  // So must what became of a batch: "not begun" would be taken for "not applied".
-  if (request.type === 'ExecBatch' && request.only_replay === true) return 0;
+  if (!isCancellable(request)) return 0;
   const { timeout_ms: ms = batchTimeoutMs || undefined } = request;
-  return ms === undefined ? 0 : monotonicMs() + ms;
+  if (ms !== undefined) return monotonicMs() + ms;
+  return 'cancellable' in request && request.cancellable === true ? Number.POSITIVE_INFINITY : 0;
 }

@@ -3,7 +3,6 @@ import { readBatchEnvelope } from '../protocol/envelope.js';
 import { never, ProtocolError, SkylineError } from '../protocol/errors.js';
 import { decodeText, parseObject } from '../protocol/frame.js';
 import type { CatalogRequest, PingRequest, RoutedRequest, SubscribeRequest } from '../protocol/messages.js';
-import type { Job } from './batch-queue.js';
 import { CatalogRequests } from './catalog-requests.js';
 import { Clients } from './clients.js';
 import type { Config } from './config.js';
@@ -12,10 +11,12 @@ import { type DaemonHooks, type DaemonRequest, DaemonRequests } from './daemon-r
 import type { RoutedDatabase } from './database.js';
 import { type Asker, type DatabaseRequest, DatabaseRequests, MAINTENANCE } from './database-requests.js';
 import type { Databases } from './databases.js';
+import type { Job, Progress } from './job.js';
 import type { Logger } from './log.js';
+import { cancelled } from './lost-batch.js';
 import type { Maintenance } from './maintenance.js';
 import type { NamedDatabases } from './named-databases.js';
-import { deadlineOf, isPassedOn, isStep, PASSED_ON, type PassedOn } from './passed-on.js';
+import { deadlineOf, isCancellable, isPassedOn, isStep, PASSED_ON, type PassedOn } from './passed-on.js';
 import { RequestOrder } from './request-order.js';
 import { Subscriptions } from './subscriptions.js';
 import type { ClientConnection, Slot } from './worker/client-connection.js';
@@ -98,7 +99,7 @@ export class Router {
     const slot = connection.accept(request.id, payload.length);
     try {
       // What is open may be brought to its end: no worker leaves before that.
-      if (this.#refusing && !isStep(request)) throw shuttingDown();
+      if (this.#refusing && !isStep(request) && request.type !== 'Cancel') throw shuttingDown();
       this.#dispatch(connection, slot, request, payload);
     } catch (error) {
       this.#fail(connection, slot, error);
@@ -135,6 +136,12 @@ export class Router {
       case 'Unsubscribe':
         this.#subscriptions.unsubscribe(connection, request.subscription);
         connection.answerJson(slot, this.#reply(slot, {}));
+        return;
+      case 'Cancel':
+        connection.answerJson(
+          slot,
+          this.#reply(slot, { in_flight: connection.cancel(slot, request.target) }),
+        );
         return;
       case 'Subscribe':
       case 'ExecBatch':
@@ -173,16 +180,25 @@ export class Router {
     // Its time runs from here, also while it waits for what follows.
     const deadline = isPassedOn(request) ? deadlineOf(request, this.#config.batchTimeoutMs) : 0;
     const naming = this.#order.namingOf(connection) ?? this.#databases.pending(request.db);
-    if (naming === null) this.#toDatabase(connection, slot, request, payload, deadline);
-    else
-      this.#order.afterNaming(connection, naming, async () => {
-        try {
-          await this.#databases.pending(request.db);
-          this.#toDatabase(connection, slot, request, payload, deadline);
-        } catch (error) {
-          this.#fail(connection, slot, error);
-        }
-      });
+    if (naming === null) {
+      this.#toDatabase(connection, slot, request, payload, deadline);
+      return;
+    }
+    this.#waits(connection, slot, request);
+    this.#order.afterNaming(connection, naming, async () => {
+      try {
+        await this.#databases.pending(request.db);
+        if (!slot.done) this.#toDatabase(connection, slot, request, payload, deadline);
+      } catch (error) {
+        this.#fail(connection, slot, error);
+      }
+    });
+  }
+
+  /** It is not with its database yet. Cancelled, it never gets there. */
+  #waits(connection: ClientConnection, slot: Slot, request: RoutedRequest): void {
+    if (isCancellable(request))
+      slot.work = { cancel: () => this.#fail(connection, slot, cancelled('not_applied')) };
   }
 
   #askDaemon(connection: ClientConnection, slot: Slot, request: DaemonRequest | PingRequest): void {
@@ -213,10 +229,13 @@ export class Router {
     const session = 'session' in request && request.session !== undefined;
     const go = () => this.#forDatabase(connection, slot, database, request, { payload, deadline, session });
     // This client's earlier request for this database goes first.
+    if (gate !== undefined) this.#waits(connection, slot, request);
     const until =
       gate === undefined
         ? go()
-        : gate.then(go).catch((error: unknown) => this.#fail(connection, slot, error));
+        : gate
+            .then(() => (slot.done ? null : go()))
+            .catch((error: unknown) => this.#fail(connection, slot, error));
     if (until !== null) this.#order.gate(connection, database, until);
   }
 
@@ -229,7 +248,8 @@ export class Router {
     batch: Pick<Job, 'payload' | 'deadline' | 'session'>,
   ): Promise<void> | null {
     if (isPassedOn(request)) {
-      this.#passOn(connection, slot, database, { ...batch, kind: PASSED_ON[request.type] });
+      const progress = this.#passOn(connection, slot, database, { ...batch, kind: PASSED_ON[request.type] });
+      slot.work = isCancellable(request) ? progress : null;
       return null;
     }
     if (request.type === 'Subscribe') {
@@ -256,9 +276,9 @@ export class Router {
     slot: Slot,
     database: RoutedDatabase,
     batch: Pick<Job, 'kind' | 'payload' | 'deadline' | 'session'>,
-  ): void {
+  ): Progress {
     const { lane } = connection;
-    database.submit({
+    return database.submit({
       lane,
       ...batch,
       isWanted: () => this.clients.has(connection),

@@ -184,6 +184,11 @@ export class WorkerProcess {
     });
   }
 
+  /** The client of this lane does not want this any more: it is refused, if it waits there. */
+  cancel(tag: number, lane: number): void {
+    if (tag > 0) this.#send(LinkKind.Cancel, tag, lane, 0);
+  }
+
   laneClosed(lane: number): void {
     // Also to one that is to leave: it may be waiting for this client's transaction.
     this.#send(LinkKind.LaneClosed, 0, lane, 0);

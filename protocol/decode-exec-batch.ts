@@ -46,6 +46,7 @@ export function decodeExecBatch(object: JsonObject, limits: Limits): DecodedBatc
     expect_rev: given(object.expect_rev, 'expect_rev', asInteger),
     expect_epoch: given(object.expect_epoch, 'expect_epoch', asInteger),
     timeout_ms: given(object.timeout_ms, 'timeout_ms', asTimeout),
+    cancellable: given(object.cancellable, 'cancellable', asBoolean),
     results: given(object.results, 'results', asBoolean),
     session,
     seq,
@@ -67,6 +68,7 @@ export function decodeExec(object: JsonObject, limits: Limits): DecodedBatch {
     id: decodeId(object),
     stmts: decodeStatements(object.stmts, limits),
     timeout_ms: given(object.timeout_ms, 'timeout_ms', asTimeout),
+    cancellable: given(object.cancellable, 'cancellable', asBoolean),
     results: given(object.results, 'results', asBoolean),
   };
 }
@@ -82,6 +84,7 @@ export const BARE: DecodedBatch = {
   expect_rev: undefined,
   expect_epoch: undefined,
   timeout_ms: undefined,
+  cancellable: undefined,
   results: undefined,
   session: undefined,
   seq: undefined,

@@ -17,6 +17,7 @@ import type {
   AttachReply,
   BackupReply,
   BeginTxReply,
+  CancelReply,
   CheckpointReply,
   CloseDatabaseReply,
   CommitReply,
@@ -99,6 +100,7 @@ const decoders: ReplyDecoders = {
     ...optional(object, 'replayed', asTrue),
   }),
   Rollback: (object): RollbackReply => ({ ...ok(object), ...position(object) }),
+  Cancel: (object): CancelReply => ({ ...ok(object), in_flight: flag(object, 'in_flight') }),
   PrepareForMaintenance: (object): PrepareForMaintenanceReply => ({
     ...ok(object),
     checkpointed: yes(object, 'checkpointed'),

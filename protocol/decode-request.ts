@@ -39,10 +39,13 @@ const MAX_TABLE_NAME = 1024;
  */
 export function decodeId(object: JsonObject): RequestId | undefined {
   const id = field(object, 'id');
-  if (id === undefined) return undefined;
-  if (typeof id === 'string' && id.length <= MAX_ID_LENGTH) return id;
-  if (typeof id === 'number' && Number.isSafeInteger(id)) return id;
-  throw unexpected('id', `a whole number or a string of at most ${MAX_ID_LENGTH} characters`, id);
+  return id === undefined ? undefined : asId(id, 'id');
+}
+
+function asId(value: unknown, where: string): RequestId {
+  if (typeof value === 'string' && value.length <= MAX_ID_LENGTH) return value;
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return value;
+  throw unexpected(where, `a whole number or a string of at most ${MAX_ID_LENGTH} characters`, value);
 }
 
 /** The id to answer a request with that is wrong in some other way: undefined unless it is one. */
@@ -65,6 +68,7 @@ const decoders: Decoders = {
     ...optional(object, 'timeout_ms', asTimeout),
     ...optional(object, 'session', asSession),
     ...optional(object, 'only_replay', asBoolean),
+    ...optional(object, 'cancellable', asBoolean),
   }),
   BeginTx: (object) => ({
     ...decodeDb(object),
@@ -75,9 +79,14 @@ const decoders: Decoders = {
     ...optional(object, 'durable', asBoolean),
     ...optional(object, 'foreign_keys', asBoolean),
   }),
-  Exec: (object) => ({ ...decodeDb(object), ...optional(object, 'timeout_ms', asTimeout) }),
+  Exec: (object) => ({
+    ...decodeDb(object),
+    ...optional(object, 'timeout_ms', asTimeout),
+    ...optional(object, 'cancellable', asBoolean),
+  }),
   Commit: (object) => ({ ...decodeDb(object), ...decodeSession(object), tx: decodeTx(object) }),
   Rollback: (object) => ({ ...decodeDb(object), tx: decodeTx(object) }),
+  Cancel: (object) => ({ target: asId(field(object, 'target'), 'target') }),
   PrepareForMaintenance: (object) => ({ ...decodeDb(object), ...optional(object, 'timeout_ms', asTimeout) }),
   CloseDatabase: (object) => ({ ...decodeDb(object), ...optional(object, 'timeout_ms', asTimeout) }),
   ReopenDatabase: (object) => ({ ...decodeDb(object), ...optional(object, 'allow_missing', asBoolean) }),

@@ -14,10 +14,12 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
 /** The members that are looked for, and their keys as they mostly come. */
-const WANTED = (['type', 'id', 'db', 'timeout_ms', 'session', 'only_replay'] as const).map((name) => ({
-  name,
-  bytes: Buffer.from(`"${name}"`),
-}));
+const WANTED = (['type', 'id', 'db', 'timeout_ms', 'session', 'only_replay', 'cancellable'] as const).map(
+  (name) => ({
+    name,
+    bytes: Buffer.from(`"${name}"`),
+  }),
+);
 type Wanted = (typeof WANTED)[number]['name'];
 /** Bytes of the longest of these keys with each character written as `\u0064`, and its quotes. */
 const MAX_KEY_BYTES = 68;
@@ -66,6 +68,7 @@ function findMembers(payload: Buffer): Found | null {
     timeout_ms: undefined,
     session: undefined,
     only_replay: undefined,
+    cancellable: undefined,
   };
   let at = skipSpace(payload, 0);
   if (payload[at] !== OPEN_BRACE) return null;

@@ -88,6 +88,8 @@ export interface ExecBatchRequest extends DatabaseRequest {
   readonly expect_epoch?: number;
   /** Milliseconds after which the batch is given up. */
   readonly timeout_ms?: number;
+  /** `Cancel` is to stop it also while it runs. */
+  readonly cancellable?: boolean;
   /** `false` leaves the per-statement results out. */
   readonly results?: boolean;
   /** With `seq`: the batch is applied at most once, however often it is sent. 1 to 128 characters, unique to the client. */
@@ -108,7 +110,7 @@ export interface ExecBatchRequest extends DatabaseRequest {
 /** What the router reads of an `ExecBatch`; the statements go to the worker unread. */
 export type ExecBatchEnvelope = Pick<
   ExecBatchRequest,
-  'type' | 'id' | 'db' | 'timeout_ms' | 'session' | 'only_replay'
+  'type' | 'id' | 'db' | 'timeout_ms' | 'session' | 'only_replay' | 'cancellable'
 >;
 /** Begins a transaction that stays open until `Commit`, `Rollback`, or the end of its lease or connection. */
 export interface BeginTxRequest extends DatabaseRequest {
@@ -133,10 +135,12 @@ export interface ExecRequest extends DatabaseRequest {
   readonly tx: string;
   readonly stmts: readonly Statement[];
   readonly timeout_ms?: number;
+  /** `Cancel` is to stop it also while it runs, which ends the transaction. */
+  readonly cancellable?: boolean;
   readonly results?: boolean;
 }
 /** What the router reads of an `Exec`. */
-export type ExecEnvelope = Pick<ExecRequest, 'type' | 'id' | 'db' | 'timeout_ms'>;
+export type ExecEnvelope = Pick<ExecRequest, 'type' | 'id' | 'db' | 'timeout_ms' | 'cancellable'>;
 /** The fields of a session as in `ExecBatch`: with them, whether the transaction was committed can be asked afterwards. */
 export interface CommitRequest
   extends DatabaseRequest,
@@ -150,6 +154,12 @@ export interface CommitRequest
 export interface RollbackRequest extends DatabaseRequest {
   readonly type: 'Rollback';
   readonly tx: string;
+}
+/** Stops an `ExecBatch`, `BeginTx` or `Exec` of the same connection, which is answered all the same. */
+export interface CancelRequest extends RequestBase {
+  readonly type: 'Cancel';
+  /** The request's `id`. */
+  readonly target: RequestId;
 }
 export interface PrepareForMaintenanceRequest extends DatabaseRequest {
   readonly type: 'PrepareForMaintenance';
@@ -296,6 +306,7 @@ export type Request =
   | ExecRequest
   | CommitRequest
   | RollbackRequest
+  | CancelRequest
   | PrepareForMaintenanceRequest
   | CloseDatabaseRequest
   | ReopenDatabaseRequest
@@ -421,6 +432,10 @@ export interface CommitReply extends ReplyBase {
 export interface RollbackReply extends ReplyBase {
   readonly rev: number;
   readonly epoch: number;
+}
+export interface CancelReply extends ReplyBase {
+  /** Whether the request had no answer yet. What becomes of it, its own answer says. */
+  readonly in_flight: boolean;
 }
 export interface PrepareForMaintenanceReply extends ReplyBase {
   readonly checkpointed: true;
@@ -658,6 +673,7 @@ export interface ReplyOf {
   Exec: ExecReply;
   Commit: CommitReply;
   Rollback: RollbackReply;
+  Cancel: CancelReply;
   PrepareForMaintenance: PrepareForMaintenanceReply;
   CloseDatabase: CloseDatabaseReply;
   ReopenDatabase: ReopenDatabaseReply;
@@ -768,6 +784,7 @@ export const ERROR_CODES = [
   'DISK_FULL',
   'IO_ERROR',
   'TIMEOUT',
+  'CANCELLED',
   'QUEUE_FULL',
   'WORKER_CRASHED',
   'RESULT_TOO_LARGE',

@@ -3,6 +3,7 @@ import { SkylineError } from '../../protocol/errors.js';
 import { integerToJson } from '../../protocol/values.js';
 import { usageError } from '../errors.js';
 import { count } from '../format.js';
+import { stoppable } from '../interruption.js';
 import {
   collect,
   commonOptions,
@@ -71,12 +72,11 @@ async function exec(sql: readonly string[], options: ExecOptions): Promise<Repor
   const statements = await readStatements(sql, options.file ?? []);
   const batch = withParams(statements, options.param ?? []);
   const result = await withClient(options, { start: true }, (client) =>
-    client
-      .database(options.db)
-      .batch(batch, batchOptions(options))
-      .catch((error: unknown) => {
-        throw locate(error, statements);
-      }),
+    stoppable((signal) =>
+      client.database(options.db).batch(batch, { ...batchOptions(options), signal }),
+    ).catch((error: unknown) => {
+      throw locate(error, statements);
+    }),
   );
   return {
     json: () => resultJson(result),

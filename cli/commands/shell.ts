@@ -49,7 +49,9 @@ async function run(options: ShellCommandOptions, screen: Screen, json: boolean):
     mode,
     connect: async () => {
       const { connect } = await import('../../client/client.js');
-      return await connect({ ...(socket === undefined ? {} : { socket }), name: 'skylinedb-cli shell' });
+      // Past the router nothing that runs can be stopped.
+      const terms = { name: 'skylinedb-cli shell', direct: false };
+      return await connect({ ...(socket === undefined ? {} : { socket }), ...terms });
     },
   });
   try {

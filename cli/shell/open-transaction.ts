@@ -59,6 +59,15 @@ export class OpenTransaction {
     }
   }
 
+  /**
+   * A statement in it was stopped. Where it may still run, the transaction is given up: nobody knows what it would commit.
+   * @returns whether it is over
+   */
+  stopped(error: SkylineError): boolean {
+    if (error.outcome !== 'not_applied') this.#transaction?.abandon();
+    return this.#transaction?.state !== 'open';
+  }
+
   /** @throws SkylineError `INVALID_REQUEST` while one is open */
   refuse(why: string): void {
     if (this.begun) throw invalidRequest(`A transaction is open. ${why}: COMMIT or ROLLBACK first.`);

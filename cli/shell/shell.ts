@@ -8,6 +8,7 @@ import { dotCommand } from './commands.js';
 import type { Names } from './completion.js';
 import { parseCommand } from './dot-command.js';
 import type { Unit } from './input.js';
+import { interrupted, isInterruption, tooLate } from './interrupted.js';
 import { OpenTransaction } from './open-transaction.js';
 import { listed, type Place } from './place.js';
 import { type Mode, RowPrinter } from './printer.js';
@@ -81,15 +82,28 @@ export class Shell {
     const begun = performance.now();
     try {
       await this.#statement(unit.sql, signal);
+      if (signal.aborted) throw tooLate();
     } finally {
       if (this.timer) await this.screen.err.line(`Time: ${(performance.now() - begun).toFixed(1)} ms`);
     }
   }
 
-  /** Stops what runs. @returns false when nothing does */
+  /**
+   * Stops what runs. The second time it is not waited for any more: what it has sent ends with its connection.
+   * @returns false when nothing runs
+   */
   interrupt(): boolean {
+    if (this.#running?.signal.aborted === true) this.#hangUp();
     this.#running?.abort();
     return this.#running !== null;
+  }
+
+  #hangUp(): void {
+    void this.#client?.then(
+      (client) => client.close(),
+      () => undefined,
+    );
+    this.#client = null;
   }
 
   /** The connection to the daemon, made when it is first needed. */
@@ -250,6 +264,7 @@ export class Shell {
       await printer.piece({ columns, rows: rows ?? [] });
       await printer.end();
     } catch (error) {
+      if (isInterruption(error, signal)) throw interrupted(error, inside && this.#transaction.stopped(error));
       throw await this.#across.explained(error, inside);
     }
   }

@@ -14,7 +14,7 @@ import {
 import type { ByteStream, Listener } from '../../protocol/transport/node-ipc.js';
 import { VERSION } from '../../protocol/transport/this-package.js';
 import { ClientConnection, type Slot } from './client-connection.js';
-import { type Job, ParsedFrame } from './intake.js';
+import { type ClientJob, type Job, ParsedFrame } from './intake.js';
 import { IntakeBudget } from './intake-budget.js';
 import { COUNTED_REPLY, monotonicMs, type Order, type WorkerOptions } from './link.js';
 
@@ -33,6 +33,8 @@ export interface AttachedHooks {
   accept(job: Job): void;
   /** So many bytes of replies have left for its side. */
   drained(lane: number, bytes: number): void;
+  /** It wants this no more. */
+  cancelled(job: ClientJob): void;
   /** It will send nothing more. */
   ended(lane: number): void;
   /** It has gone. */
@@ -172,7 +174,7 @@ export class AttachedClients {
       if (isTransaction(object.type)) {
         this.#checkDatabase(object.db);
         const deadline = this.#deadlineOf(object);
-        this.#hooks.accept(new AttachedJob('transaction', connection, slot, frame, deadline, this.#hooks));
+        this.#accept(slot, new AttachedJob('transaction', connection, slot, frame, deadline, this.#hooks));
         return;
       }
       if (object.type !== 'ExecBatch') {
@@ -184,16 +186,21 @@ export class AttachedClients {
       // All else is checked where it is executed.
       this.#checkDatabase(object.db);
       const deadline = this.#deadlineOf(object);
-      this.#hooks.accept(new AttachedJob('batch', connection, slot, frame, deadline, this.#hooks));
+      this.#accept(slot, new AttachedJob('batch', connection, slot, frame, deadline, this.#hooks));
     } catch (error) {
       connection.answerError(slot, error);
     }
   }
 
+  #accept(slot: Slot, job: AttachedJob<'batch'> | AttachedJob<'transaction'>): void {
+    if (!mustBeKnown(job.frame.object)) slot.work = job;
+    this.#hooks.accept(job);
+  }
+
   /** On the machine's monotonic clock; 0 for none. */
-  #deadlineOf({ type, only_replay: asked, timeout_ms: timeout }: JsonObject): number {
-    // What has become of a transaction or batch must be known.
-    if (type === 'Commit' || type === 'Rollback' || (type === 'ExecBatch' && asked === true)) return 0;
+  #deadlineOf(object: JsonObject): number {
+    const { timeout_ms: timeout } = object;
+    if (mustBeKnown(object)) return 0;
     if (timeout === undefined && this.#options.batchTimeoutMs === 0) return 0;
     return monotonicMs() + asTimeout(timeout ?? this.#options.batchTimeoutMs, 'timeout_ms');
   }
@@ -218,9 +225,16 @@ export class AttachedClients {
       case 'Checkpoint':
         this.#order(connection, slot, { op: 'checkpoint', mode: request.mode ?? 'passive' }, (done) => done);
         return;
+      case 'Cancel':
+        connection.answerJson(slot, {
+          status: 'ok',
+          ...(slot.id === undefined ? {} : { id: slot.id }),
+          in_flight: connection.cancel(slot, request.target),
+        });
+        return;
       default:
         throw invalidRequest(
-          `A worker's socket takes ExecBatch, BeginTx, Exec, Commit, Rollback, Ping, Checkpoint and Hello. Send ${request.type} to the daemon's own endpoint, ${this.#options.endpoint}.`,
+          `A worker's socket takes ExecBatch, BeginTx, Exec, Commit, Rollback, Cancel, Ping, Checkpoint and Hello. Send ${request.type} to the daemon's own endpoint, ${this.#options.endpoint}.`,
         );
     }
   }
@@ -269,6 +283,11 @@ function isTransaction(type: unknown): boolean {
   return TRANSACTION_TYPES.has(type);
 }
 
+/** What has become of a transaction or batch must be known: that has no deadline, and is not cancelled. */
+function mustBeKnown({ type, only_replay: asked }: JsonObject): boolean {
+  return type === 'Commit' || type === 'Rollback' || (type === 'ExecBatch' && asked === true);
+}
+
 /** What came on an attached client's own connection. */
 class AttachedJob<Kind extends 'batch' | 'transaction'> {
   readonly kind: Kind;
@@ -299,6 +318,10 @@ class AttachedJob<Kind extends 'batch' | 'transaction'> {
     this.#connection = connection;
     this.#slot = slot;
     this.#hooks = hooks;
+  }
+
+  cancel(): void {
+    this.#hooks.cancelled(this as ClientJob);
   }
 
   settle(reply: string | Buffer): void {

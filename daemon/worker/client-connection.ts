@@ -15,6 +15,16 @@ export interface Slot {
   done: boolean;
   /** What may follow when the answer is written, in its order. */
   after: (() => void) | null;
+  /** What the client may cancel; null when that is nothing. */
+  work: Cancellable | null;
+  /** The requests without a complete answer, as a list: a Map would cost more than the rest of the slot. */
+  older: Slot | null;
+  newer: Slot | null;
+}
+
+/** A request that can be stopped, perhaps. It is answered all the same. */
+export interface Cancellable {
+  cancel(): void;
 }
 
 /** Bytes that may wait to be written to a client before nothing more is read from it. */
@@ -53,6 +63,8 @@ export class ClientConnection {
   readonly #ordered: Slot[] = [];
   readonly #wake = () => this.#pump();
   readonly #waitForRoom: (() => void)[] = [];
+  /** Of those without a complete answer, the one that came last. */
+  #newest: Slot | null = null;
   #inFlight = 0;
   #inFlightBytes = 0;
   #paused = false;
@@ -112,12 +124,28 @@ export class ClientConnection {
 
   /** Opens the place of an answer. */
   accept(id: RequestId | undefined, bytes: number): Slot {
-    const slot: Slot = { id, bytes, held: null, done: false, after: null };
+    const older = this.#newest;
+    const slot: Slot = { id, bytes, held: null, done: false, after: null, work: null, older, newer: null };
+    if (older !== null) older.newer = slot;
+    this.#newest = slot;
     this.#inFlight += 1;
     this.#inFlightBytes += bytes;
     this.#budget.take(bytes);
     if (id === undefined) this.#ordered.push(slot);
     return slot;
+  }
+
+  /**
+   * Cancels the request with this id that came before this one, if it can be.
+   * @returns false when there is none without its answer
+   */
+  cancel(by: Slot, id: RequestId): boolean {
+    for (let slot = by.older; slot !== null; slot = slot.older) {
+      if (slot.id !== id) continue;
+      slot.work?.cancel();
+      return true;
+    }
+    return false;
   }
 
   /** Sends an event frame before the request's answer. */
@@ -190,6 +218,13 @@ export class ClientConnection {
   /** Its answer is complete. */
   #finish(slot: Slot): void {
     slot.done = true;
+    const { older, newer } = slot;
+    if (older !== null) older.newer = newer;
+    if (newer !== null) newer.older = older;
+    else this.#newest = older;
+    slot.work = null;
+    slot.older = null;
+    slot.newer = null;
     this.#inFlight -= 1;
     this.#inFlightBytes -= slot.bytes;
     this.#budget.give(slot.bytes);

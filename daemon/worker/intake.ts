@@ -61,7 +61,9 @@ export interface OrderJob {
   event(payload: Buffer): void;
 }
 
-export type Job = BatchJob | TransactionJob | OrderJob;
+/** What a client has sent to be done. */
+export type ClientJob = BatchJob | TransactionJob;
+export type Job = ClientJob | OrderJob;
 
 /** A batch that is to be executed. */
 export interface Executable {
@@ -121,14 +123,22 @@ export class Intake {
   }
 
   /** Takes out the clients' requests whose time is over. */
-  takeLate(now: number): (BatchJob | TransactionJob)[] {
-    const isLate = (job: Job): job is BatchJob | TransactionJob =>
-      job.kind !== 'order' && job.deadline > 0 && now >= job.deadline;
+  takeLate(now: number): ClientJob[] {
+    return this.#takeOut((job) => job.deadline > 0 && now >= job.deadline);
+  }
+
+  /** Takes out what a client wants no more, if it waits here. */
+  takeCancelled(lane: number, isCancelled: (job: ClientJob) => boolean): ClientJob[] {
+    return this.#takeOut(isCancelled, lane);
+  }
+
+  #takeOut(isWanted: (job: ClientJob) => boolean, lane?: number): ClientJob[] {
+    const wanted = (job: Job): job is ClientJob => job.kind !== 'order' && isWanted(job);
     const held = this.#held;
-    const late = this.lanes.takeOut(isLate);
-    if (held === undefined || !isLate(held)) return late;
+    const taken = this.lanes.takeOut(wanted, lane);
+    if (held === undefined || !wanted(held)) return taken;
     this.#held = undefined;
-    return [held, ...late];
+    return [held, ...taken];
   }
 
   /** Takes out the transactions of attached clients that have not begun. */

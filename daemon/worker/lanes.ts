@@ -99,10 +99,14 @@ export class Lanes<Job extends LaneJob> {
     return undefined;
   }
 
-  /** Takes out all jobs for which this holds, wherever they wait. */
-  takeOut<Wanted extends Job>(isWanted: (job: Job) => job is Wanted): Wanted[] {
+  /**
+   * Takes out all jobs for which this holds, wherever they wait.
+   * @param of the one connection in whose lane it is looked; undefined for all
+   */
+  takeOut<Wanted extends Job>(isWanted: (job: Job) => job is Wanted, of?: number): Wanted[] {
     const taken: Wanted[] = [];
     for (const lane of this.#turns) {
+      if (of !== undefined && lane.id !== of) continue;
       const found = lane.jobs.filter(isWanted);
       if (found.length === 0) continue;
       taken.push(...found);

@@ -57,6 +57,8 @@ export const LinkKind = {
   Transaction: 11,
   /** router → worker: the client of this lane will send nothing more, but may still read answers. */
   LaneEnded: 12,
+  /** router → worker: `tag` is wanted no more. If it waits it is refused with `CANCELLED`; what is in hand is left alone. */
+  Cancel: 13,
 } as const;
 export type LinkKind = (typeof LinkKind)[keyof typeof LinkKind];
 

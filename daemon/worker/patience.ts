@@ -46,6 +46,11 @@ function stillBusy(path: string, waitedMs: number, failure: SkylineError): Skyli
   );
 }
 
+/** The answer to a request that its client has cancelled before its turn. */
+export function cancelledInTime(): SkylineError {
+  return new SkylineError('CANCELLED', 'The request was cancelled before its turn; nothing of it was done.');
+}
+
 /** The answer to a batch whose deadline has passed before its turn. */
 export function notBegun(): SkylineError {
   return new SkylineError(

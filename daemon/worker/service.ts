@@ -9,6 +9,7 @@ import { GroupCommit } from './group-commit.js';
 import { InHand } from './in-hand.js';
 import {
   type BatchJob,
+  type ClientJob,
   Intake,
   type Job,
   type OrderAnswer,
@@ -26,7 +27,7 @@ import {
 } from './link.js';
 import { Metrics } from './metrics.js';
 import { obey } from './orders.js';
-import { notBegun } from './patience.js';
+import { cancelledInTime, notBegun } from './patience.js';
 import { Rest } from './rest.js';
 import { routedBatch, routedOrder, routedTransaction } from './routed-jobs.js';
 import { ServedDatabase } from './served-database.js';
@@ -81,6 +82,7 @@ export class DatabaseService {
         this.#intake.lanes.drained(lane, bytes);
         this.#wake();
       },
+      cancelled: (job) => this.#cancel(job.lane, (one) => one === job),
       ended: (lane) => this.#desk.laneEnded(lane),
       closed: (lane) => this.#laneClosed(lane),
       holds: (lane) => this.#desk.holds(lane),
@@ -137,6 +139,9 @@ export class DatabaseService {
       case LinkKind.LaneEnded:
         this.#desk.laneEnded(frame.lane);
         break;
+      case LinkKind.Cancel:
+        this.#cancel(frame.lane, ({ tag }) => tag === frame.tag);
+        break;
       case LinkKind.Drained:
         this.#intake.lanes.drained(frame.lane, frame.number);
         break;
@@ -183,6 +188,13 @@ export class DatabaseService {
     }
     if (job.order.op === 'close') this.#desk.hurry(LEAVE_TX_MS);
     this.#turns.pushFinal(job);
+  }
+
+  /** Refuses what a client wants no more, if it waits. What is in hand is left alone. */
+  #cancel(lane: number, isCancelled: (job: ClientJob) => boolean): void {
+    const step = this.#desk.takeCancelled(lane, isCancelled);
+    for (const job of step === undefined ? this.#intake.takeCancelled(lane, isCancelled) : [step])
+      this.#answers.refuse(job, cancelledInTime(), this.#database.position.rev);
   }
 
   #laneClosed(lane: number): void {

@@ -125,6 +125,11 @@ export class TransactionDesk {
     return true;
   }
 
+  /** Takes out a step that a client wants no more, if it waits here. */
+  takeCancelled(lane: number, isCancelled: (job: TransactionJob) => boolean): TransactionJob | undefined {
+    return this.#transactions.takeStep(lane, isCancelled);
+  }
+
   /** The next step; undefined when none waits. */
   next(): StepJob | undefined {
     const next = this.#transactions.next();

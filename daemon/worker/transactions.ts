@@ -134,6 +134,20 @@ export class Transactions<Work extends Held, Step> {
     if (transaction.steps.push(step) === 1) this.#turns.push(transaction);
   }
 
+  /** Takes out a step of this connection that waits. Its transaction stays as it is. */
+  takeStep(lane: number, isWanted: (step: Step) => boolean): Step | undefined {
+    for (const transaction of this.#turns) {
+      const at = transaction.lane === lane ? transaction.steps.findIndex(isWanted) : -1;
+      if (at < 0) continue;
+      const [step] = transaction.steps.splice(at, 1);
+      if (transaction.steps.length === 0) this.#turns = this.#turns.filter((one) => one !== transaction);
+      // The last one, perhaps, for which the end of its connection was waited.
+      if (!transaction.running) this.rest(transaction);
+      return step;
+    }
+    return undefined;
+  }
+
   /** The next step, of each transaction in turn; undefined when none waits. It must be done before the next is taken. */
   next(): { readonly transaction: Transaction<Work, Step>; readonly step: Step } | undefined {
     const transaction = this.#turns.shift();

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { CLI_MAIN, finished, until } from '../support/playground.js';
 import { CliPlayground, makeTable, runJson } from './cli-harness.js';
 
 let ground: CliPlayground;
@@ -164,6 +165,35 @@ describe('exec', () => {
     const args = ['exec', '--db', 'x.db', '--timeout', '100ms', 'DELETE FROM t', ENDLESS];
     expect(await runJson(ground, args)).toMatchObject({ exit: 1, code: 'TIMEOUT', outcome: 'not_applied' });
   });
+
+  test.each(['SIGINT', 'SIGTERM'] as const)(
+    '%s stops the batch, says what became of it, and ends the program as the signal does',
+    async (signal) => {
+      await makeTable(ground);
+      const child = ground.start(process.execPath, [
+        CLI_MAIN,
+        'exec',
+        '--db',
+        'x.db',
+        'DELETE FROM t',
+        ENDLESS,
+      ]);
+      const done = finished(child);
+      await until('it runs', async () => {
+        const { databases } = await runJson(ground, ['status']);
+        return (databases as { stale?: boolean }[])[0]?.stale === true;
+      });
+      child.kill(signal);
+      expect(await done).toMatchObject({
+        signal,
+        stderr: expect.stringMatching(/✗ Error: The request was aborted: .* nothing of it was applied\./),
+      });
+      await until('the worker is free', async () => {
+        const { databases } = await runJson(ground, ['status']);
+        return (databases as { queue_depth?: number }[])[0]?.queue_depth === 0;
+      });
+    },
+  );
 
   test('what the daemon refuses is exit code 1, with its words', async () => {
     for (const [args, code] of [

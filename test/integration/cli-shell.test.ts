@@ -340,13 +340,72 @@ describe.runIf(HAS_TERMINAL)('in a terminal', () => {
     await type(terminal, 'DELETE FROM\r', /-----> $/);
     await type(terminal, 'stars\x03', /\^C[\s\S]*stars> $/);
     await type(terminal, 'SELECT count(*) AS n FROM stars;\r', /│ 2 │[\s\S]*stars> $/);
-    // A statement that the daemon runs is not waited for any more.
-    await type(terminal, `INSERT INTO stars (id) ${ENDLESS}\r`, /FROM c;/);
+    terminal.keys('\x04');
+    expect(await terminal.end()).toEqual({ code: 0, restored: true });
+  });
+
+  /** Its worker is too busy to tell its figures. */
+  async function writes(): Promise<void> {
     await until('it runs', async () => {
       const { stdout } = await ground.cli(['status', '--json']);
-      return JSON.parse(stdout).databases[0].queue_depth > 0 || JSON.parse(stdout).databases[0].stale;
+      return JSON.parse(stdout).databases[0].stale === true;
     });
-    await type(terminal, '\x03', /✗ Error: [\s\S]*stars> $/);
+  }
+
+  test('Ctrl-C stops a statement that writes, too, and says that nothing of it was applied', async () => {
+    const terminal = shell();
+    await terminal.shows(/stars> $/);
+    await type(terminal, `${MAKE}\r`, /2 rows changed[\s\S]*stars> $/);
+    // Neither is what was typed behind it done: it was meant for the case that it succeeds.
+    terminal.keys(`INSERT INTO stars (id) ${ENDLESS}\rDELETE FROM stars;\r`);
+    await writes();
+    await type(
+      terminal,
+      '\x03',
+      /✗ Error: The statement was stopped: nothing of it was applied\.[\s\S]*stars> $/,
+    );
+    await type(terminal, "INSERT INTO stars (name) VALUES ('Deneb');\r", /1 row changed[\s\S]*stars> $/);
+    await type(terminal, 'SELECT count(*) AS n FROM stars;\r', /│ 3 │[\s\S]*stars> $/);
+    terminal.keys('\x04');
+    expect(await terminal.end()).toEqual({ code: 0, restored: true });
+  });
+
+  test('inside a transaction Ctrl-C ends it with the statement that runs; ROLLBACK goes on', async () => {
+    await pipe(MAKE);
+    const terminal = shell();
+    await terminal.shows(/stars> $/);
+    await type(terminal, 'BEGIN;\r', /stars\*> $/);
+    await type(terminal, 'DELETE FROM stars;\r', /2 rows changed[\s\S]*stars\*> $/);
+    terminal.keys(`INSERT INTO stars (id) ${ENDLESS}\r`);
+    await writes();
+    await type(
+      terminal,
+      '\x03',
+      /✗ Error: The statement was stopped, and the transaction is over: nothing of it is applied\. ROLLBACK goes on without it\.[\s\S]*stars!> $/,
+    );
+    await type(terminal, 'SELECT 1;\r', /✗ Error: .*ROLLBACK goes on[\s\S]*stars!> $/);
+    await type(terminal, 'ROLLBACK;\r', /stars> $/);
+    await type(terminal, 'SELECT count(*) AS n FROM stars;\r', /│ 2 │[\s\S]*stars> $/);
+    terminal.keys('\x04');
+    expect(await terminal.end()).toEqual({ code: 0, restored: true });
+  });
+
+  test('a second Ctrl-C does not wait for a daemon that says nothing; the shell goes on', async () => {
+    await ground.daemon();
+    const terminal = shell();
+    await terminal.shows(/stars> $/);
+    await type(terminal, `${MAKE}\r`, /2 rows changed[\s\S]*stars> $/);
+    terminal.keys(`INSERT INTO stars (id) ${ENDLESS}\r`);
+    await writes();
+    for (const pid of ground.daemons()) process.kill(pid, 'SIGSTOP');
+    await type(
+      terminal,
+      '\x03\x03',
+      /✗ Error: The statement is not waited for any more: whether it is applied is unknown\.[\s\S]*stars> $/,
+    );
+    for (const pid of ground.daemons()) process.kill(pid, 'SIGCONT');
+    // The Cancel had left: nothing of it is there, and its worker is another one.
+    await type(terminal, 'DELETE FROM stars;\r', /2 rows changed[\s\S]*stars> $/);
     terminal.keys('\x04');
     expect(await terminal.end()).toEqual({ code: 0, restored: true });
   });

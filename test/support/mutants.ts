@@ -22,6 +22,8 @@ const SEEDS: readonly object[] = [
   { type: 'PrepareForMaintenance', db: 'fuzz.db', timeout_ms: 100 },
   { type: 'ReplaceDatabase', db: 'fuzz.db', from: 'fuzz-copy.db', timeout_ms: 100 },
   batch({ sql: 'CREATE TABLE IF NOT EXISTS t (a, b)' }, { id: 7 }),
+  { type: 'Cancel', id: 8, target: 7 },
+  batch({ sql: 'SELECT 1' }, { id: 7, cancellable: true }),
   batch({ sql: 'INSERT INTO t VALUES (?, ?)', params: [1, { $blob: 'AAAA' }] }),
   batch({
     sql: 'INSERT INTO t VALUES (:a, :b)',

@@ -1,4 +1,4 @@
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { Connection } from '../../../dist/client/connection.js';
 import { Route } from '../../../dist/client/route.js';
 import { SkylineError } from '../../../dist/protocol/errors.js';
@@ -63,9 +63,9 @@ function begin(direct?: () => Promise<Way>) {
     direct: direct !== undefined,
     exactlyOnce: true,
   });
-  const submit = (sql: string) => {
+  const submit = (sql: string, signal?: AbortSignal) => {
     const outcome = route
-      .submit(`"stmts":[{"sql":${JSON.stringify(sql)}}]`, (reply) => reply)
+      .submit(`"stmts":[{"sql":${JSON.stringify(sql)}}]`, (reply) => reply, { signal })
       .then(
         (body) => body,
         (error: unknown) => error,
@@ -242,4 +242,121 @@ test('a worker that cannot be reached is not looked for again at once', async ()
   now += 1_001;
   await send(50, submit, () => [...ways, worker]);
   expect([ways[0]?.attaches, route.isDirect]).toEqual([2, true]);
+});
+
+describe('a signal that aborts', () => {
+  const cancelled = (outcome: 'not_applied' | 'unknown') =>
+    new SkylineError('CANCELLED', 'cancelled', { outcome });
+
+  /** A batch that was sent, and whose signal has aborted then. */
+  async function abortedOnTheWay() {
+    const { ways, submit } = begin();
+    const controller = new AbortController();
+    const outcome = submit('INSERT', controller.signal);
+    await turn();
+    controller.abort('enough');
+    const [batch, cancel] = ways[0]?.sent ?? [];
+    expect(cancel?.message).toEqual({ type: 'Cancel', target: 1 });
+    return { ways, submit, outcome, batch, cancel };
+  }
+
+  test('has the daemon stop what was sent; its answer is what the caller gets', async () => {
+    const faster = await abortedOnTheWay();
+    faster.batch?.resolve(OK);
+    expect(await faster.outcome).toEqual(OK);
+    const stopped = await abortedOnTheWay();
+    stopped.cancel?.resolve({ status: 'ok', in_flight: true });
+    stopped.batch?.reject(cancelled('not_applied'));
+    expect(await stopped.outcome).toMatchObject({ code: 'ABORTED', outcome: 'not_applied', cause: 'enough' });
+    const failed = await abortedOnTheWay();
+    failed.batch?.reject(new SkylineError('SQL_ERROR', 'no such table'));
+    expect(await failed.outcome).toMatchObject({ code: 'SQL_ERROR' });
+  });
+
+  test('waits two seconds for the answer and no longer; one that comes later is nobody’s', async () => {
+    vi.useFakeTimers();
+    try {
+      const { ways, submit } = begin();
+      const controller = new AbortController();
+      const outcome = submit('INSERT', controller.signal);
+      await vi.advanceTimersByTimeAsync(0);
+      controller.abort();
+      let over = false;
+      void outcome.then(() => {
+        over = true;
+      });
+      await vi.advanceTimersByTimeAsync(1_990);
+      expect(over).toBe(false);
+      await vi.advanceTimersByTimeAsync(20);
+      expect(await outcome).toMatchObject({ code: 'ABORTED', outcome: 'unknown', retryable: false });
+      ways[0]?.sent[0]?.resolve(OK);
+      void submit('NEXT');
+      // It was given up: nobody will ask for its answer.
+      expect(ways[0]?.sent.at(-1)?.message).toMatchObject({ seq: 2, acked: 1 });
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test('a daemon that knows no Cancel leaves the outcome open at once', async () => {
+    const { outcome, cancel } = await abortedOnTheWay();
+    cancel?.reject(new SkylineError('INVALID_REQUEST', 'This daemon has no request of type "Cancel"'));
+    expect(await outcome).toMatchObject({ code: 'ABORTED', outcome: 'unknown' });
+  });
+
+  test('what was lost on the way is asked about, never run again', async () => {
+    for (const answer of ['recorded', 'nothing'] as const) {
+      const { ways, outcome } = await abortedOnTheWay();
+      ways[0]?.lose();
+      await turn();
+      expect(ways[1]?.sent).toHaveLength(1);
+      expect(ways[1]?.sent[0]?.message).toMatchObject({ seq: 1, only_replay: true });
+      if (answer === 'recorded') ways[1]?.sent[0]?.resolve({ ...OK, replayed: true });
+      else ways[1]?.sent[0]?.reject(new SkylineError('TIMEOUT', 'nothing is recorded'));
+      expect(await outcome).toMatchObject(
+        answer === 'recorded' ? { replayed: true } : { code: 'ABORTED', outcome: 'not_applied' },
+      );
+    }
+  });
+
+  test('the same where it waits to be sent again when the signal aborts', async () => {
+    const { ways, submit } = begin();
+    const controller = new AbortController();
+    const outcome = submit('INSERT', controller.signal);
+    await turn();
+    ways[0]?.lose();
+    controller.abort();
+    await turn();
+    expect(ways[1]?.sent.map(({ message }) => message)).toMatchObject([{ seq: 1, only_replay: true }]);
+    ways[1]?.sent[0]?.reject(new SkylineError('TIMEOUT', 'nothing is recorded'));
+    expect(await outcome).toMatchObject({ code: 'ABORTED', outcome: 'not_applied' });
+  });
+
+  test('what a daemon has refused that leaves is not sent to the next one', async () => {
+    const { ways, outcome, batch } = await abortedOnTheWay();
+    batch?.reject(new SkylineError('SHUTTING_DOWN', 'it leaves'));
+    expect(await outcome).toMatchObject({ code: 'ABORTED', outcome: 'not_applied' });
+    await turn();
+    expect(ways.flatMap(({ sent }) => sent)).toHaveLength(2);
+  });
+
+  test('a batch that was killed with its worker is asked about', async () => {
+    const { ways, outcome, batch } = await abortedOnTheWay();
+    batch?.reject(cancelled('unknown'));
+    await turn();
+    const asked = ways[0]?.sent.at(-1);
+    expect(asked?.message).toMatchObject({ seq: 1, only_replay: true });
+    asked?.reject(new SkylineError('TIMEOUT', 'nothing is recorded'));
+    expect(await outcome).toMatchObject({ code: 'ABORTED', outcome: 'not_applied', cause: 'enough' });
+  });
+
+  test('what was never sent is nobody’s to stop', async () => {
+    const { ways, submit } = begin();
+    const controller = new AbortController();
+    const outcome = submit('INSERT', controller.signal);
+    controller.abort();
+    expect(await outcome).toMatchObject({ code: 'ABORTED', outcome: 'not_applied' });
+    await turn();
+    expect(ways.flatMap(({ sent }) => sent)).toEqual([]);
+  });
 });

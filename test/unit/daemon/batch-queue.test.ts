@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest';
-import { BatchQueue, type Job } from '../../../daemon/batch-queue.js';
+import { BatchQueue } from '../../../daemon/batch-queue.js';
+import type { Job } from '../../../daemon/job.js';
 import type { Position } from '../../../daemon/worker/link.js';
 import { LinkKind, monotonicMs } from '../../../daemon/worker/link.js';
 import type { Waiter, WorkerProcess } from '../../../daemon/worker-process.js';
@@ -11,19 +12,28 @@ interface Given {
   readonly name: string;
   readonly suspect: boolean;
   readonly waiter: Waiter;
+  readonly deadline: number;
 }
 
 class FakeWorker {
   state = 'serving';
   readonly given: Given[] = [];
+  /** Tags of what it is told to be wanted no more. */
+  readonly cancelled: number[] = [];
+  /** The tag of what it runs; undefined for whatever is asked about. */
+  runs: number | undefined;
 
-  request(kind: number, _lane: number, payload: Buffer, _deadline: number, waiter: Waiter): number {
-    this.given.push({ name: payload.toString(), suspect: kind === LinkKind.Suspect, waiter });
+  request(kind: number, _lane: number, payload: Buffer, deadline: number, waiter: Waiter): number {
+    this.given.push({ name: payload.toString(), suspect: kind === LinkKind.Suspect, waiter, deadline });
     return this.given.length;
   }
 
-  isRunning(): boolean {
-    return true;
+  cancel(tag: number): void {
+    this.cancelled.push(tag);
+  }
+
+  isRunning(tag: number): boolean {
+    return this.runs === undefined || this.runs === tag;
   }
 
   get names(): string[] {
@@ -83,7 +93,9 @@ function scene(known: Position | null) {
       if (workers.length < next && failures.size < given.length) throw new Error('not settled');
     });
   };
-  return { at, submit, worker, die, failures, stopWorker };
+  /** What any worker was given. */
+  const all = () => workers.flatMap(({ names }) => names);
+  return { at, submit, worker, all, die, failures, stopWorker };
 }
 
 const AT = { id: 'a', epoch: 1, rev: 10 };
@@ -274,4 +286,165 @@ test('a commit whose worker has died is looked up by the next one: with a sessio
   // It has looked: that is the answer, and no reason to doubt.
   worker().given[0]?.waiter.reply(Buffer.from(JSON.stringify(refused)), 11);
   expect(failures.has('session')).toBe(false);
+});
+
+const ENDLESS = { deadline: Number.POSITIVE_INFINITY };
+
+test('what no worker has yet is cancelled at once, and no worker ever gets it', async () => {
+  const { submit, worker, all, failures } = scene(AT);
+  worker().state = 'leaving';
+  const unwanted = submit('unwanted');
+  submit('wanted');
+  unwanted.cancel();
+  expect(failures.get('unwanted')).toMatchObject({ code: 'CANCELLED', outcome: 'not_applied' });
+  unwanted.cancel();
+  await vi.waitFor(() => expect(all()).toEqual(['wanted']));
+  expect(failures.size).toBe(1);
+});
+
+test('what the worker has is cancelled there, by its answer; the worker is left alone', async () => {
+  vi.useFakeTimers();
+  try {
+    const { submit, worker, failures, stopWorker } = scene(AT);
+    const replies: string[] = [];
+    submit('before');
+    const unwanted = submit('unwanted', { reply: (payload) => replies.push(String(payload)) });
+    unwanted.cancel();
+    unwanted.cancel();
+    expect(worker().cancelled).toEqual([2]);
+    worker().started(10);
+    vi.advanceTimersByTime(60_000);
+    worker().given[1]?.waiter.reply(Buffer.from('{"status":"error","code":"CANCELLED"}'), 10);
+    unwanted.cancel();
+    expect(replies).toEqual(['{"status":"error","code":"CANCELLED"}']);
+    expect(worker().cancelled).toEqual([2]);
+    expect(failures.size).toBe(0);
+    expect(stopWorker).not.toHaveBeenCalled();
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test.each([
+  ['runs already', 'before'],
+  ['begins to run before the worker has heard of it', 'after'],
+])('a batch that %s is stopped with its worker, after a moment for its answer', async (_what, when) => {
+  const { submit, worker, all, die, failures, stopWorker } = scene(AT);
+  const unwanted = submit('unwanted', ENDLESS);
+  worker().started(10);
+  if (when === 'before') worker().given[0]?.waiter.running?.();
+  unwanted.cancel();
+  if (when === 'after') worker().given[0]?.waiter.running?.();
+  expect(stopWorker).not.toHaveBeenCalled();
+  await vi.waitFor(() => expect(stopWorker).toHaveBeenCalledWith('cancelled'));
+  await die();
+  expect(failures.get('unwanted')).toMatchObject({ code: 'CANCELLED', outcome: 'not_applied' });
+  expect(all()).toEqual(['unwanted']);
+});
+
+test('a worker that runs something else than what was cancelled is not stopped', async () => {
+  vi.useFakeTimers();
+  try {
+    const { submit, worker, stopWorker } = scene(AT);
+    const unwanted = submit('unwanted', ENDLESS);
+    submit('other', ENDLESS);
+    worker().started(10);
+    worker().given[0]?.waiter.running?.();
+    worker().runs = 2;
+    unwanted.cancel();
+    vi.advanceTimersByTime(60_000);
+    expect(stopWorker).not.toHaveBeenCalled();
+    worker().runs = 1;
+    vi.advanceTimersByTime(200);
+    expect(stopWorker).toHaveBeenCalledWith('cancelled');
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test('an answer in the moment before it would be stopped is the answer', async () => {
+  vi.useFakeTimers();
+  try {
+    const { submit, worker, failures, stopWorker } = scene(AT);
+    const replies: string[] = [];
+    const unwanted = submit('unwanted', { ...ENDLESS, reply: (payload) => replies.push(String(payload)) });
+    worker().given[0]?.waiter.running?.();
+    unwanted.cancel();
+    worker().given[0]?.waiter.reply(Buffer.from('{"status":"ok"}'), 11);
+    vi.advanceTimersByTime(60_000);
+    expect(replies).toEqual(['{"status":"ok"}']);
+    expect(failures.size).toBe(0);
+    expect(stopWorker).not.toHaveBeenCalled();
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test('a BeginTx that has begun is not worth a worker', () => {
+  vi.useFakeTimers();
+  try {
+    const { submit, worker, stopWorker } = scene(AT);
+    const unwanted = submit('begin', { ...ENDLESS, kind: 'begin' });
+    worker().given[0]?.waiter.running?.();
+    unwanted.cancel();
+    vi.advanceTimersByTime(60_000);
+    expect(stopWorker).not.toHaveBeenCalled();
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test('stopped, but perhaps applied: with a session the next worker only looks; without one it is not known', async () => {
+  const stopped = async (session: boolean, reply?: object) => {
+    const replies: object[] = [];
+    const { at, submit, worker, die, failures, stopWorker } = scene(AT);
+    const unwanted = submit('unwanted', {
+      ...ENDLESS,
+      session,
+      reply: (payload) => replies.push(JSON.parse(String(payload))),
+    });
+    worker().started(10);
+    worker().given[0]?.waiter.running?.();
+    unwanted.cancel();
+    await vi.waitFor(() => expect(stopWorker).toHaveBeenCalled());
+    at.file = { ...AT, rev: 11 };
+    await die();
+    if (reply !== undefined) {
+      // It is never run there: its time is over.
+      expect(worker().given[0]?.deadline).toBeLessThan(monotonicMs());
+      expect(worker().given[0]?.deadline).toBeGreaterThan(0);
+      worker().given[0]?.waiter.reply(Buffer.from(JSON.stringify(reply)), 11);
+    }
+    return replies[0] ?? failures.get('unwanted');
+  };
+  expect(await stopped(false)).toMatchObject({ code: 'CANCELLED', outcome: 'unknown', retryable: false });
+  const recorded = { status: 'ok', replayed: true };
+  expect(await stopped(true, recorded)).toEqual(recorded);
+  const nothing = { status: 'error', code: 'TIMEOUT', message: 'not begun', outcome: 'not_applied' };
+  expect(await stopped(true, nothing)).toMatchObject({ code: 'CANCELLED', outcome: 'not_applied' });
+});
+
+test('a worker that dies by itself with what was cancelled: nobody runs that again', async () => {
+  const { submit, worker, die, failures } = scene(AT);
+  const unwanted = submit('unwanted');
+  submit('wanted');
+  unwanted.cancel();
+  worker().started(10);
+  await die();
+  expect(worker().names).toEqual(['wanted']);
+  expect(failures.get('unwanted')).toMatchObject({ code: 'CANCELLED', outcome: 'not_applied' });
+});
+
+test('a step of a transaction that is stopped says that the transaction is over', async () => {
+  const { submit, worker, die, failures, stopWorker } = scene(AT);
+  const unwanted = submit('step', { ...ENDLESS, kind: 'step' });
+  worker().given[0]?.waiter.running?.();
+  unwanted.cancel();
+  await vi.waitFor(() => expect(stopWorker).toHaveBeenCalled());
+  await die();
+  expect(failures.get('step')).toMatchObject({
+    code: 'CANCELLED',
+    outcome: 'not_applied',
+    details: { tx_ended: true },
+  });
 });

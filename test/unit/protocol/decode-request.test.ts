@@ -18,10 +18,13 @@ const REQUIRED: { readonly [Type in RequestType]?: readonly string[] } = {
   Commit: ['tx'],
   Rollback: ['tx'],
   Unsubscribe: ['subscription'],
+  Cancel: ['target'],
 };
 /** What each field must refuse. */
 const REFUSED: { readonly [name: string]: readonly unknown[] } = {
   id: BAD_IDS,
+  target: BAD_IDS,
+  cancellable: WRONG.boolean,
   db: WRONG.string,
   protocol: WRONG.integer,
   client: WRONG.object,

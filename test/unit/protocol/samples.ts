@@ -19,7 +19,7 @@ export const LIMITS: Limits = {
 export const requests: { readonly [Type in RequestType]: { readonly [name: string]: unknown } } = {
   Hello: { protocol: 1, client: { name: 'app', pid: 1, version: '0.1.0' } },
   Ping: { db: 'x.db' },
-  ExecBatch: { db: 'x.db', timeout_ms: 10, session: 's' },
+  ExecBatch: { db: 'x.db', timeout_ms: 10, session: 's', cancellable: true },
   BeginTx: {
     db: 'x.db',
     read: true,
@@ -29,7 +29,7 @@ export const requests: { readonly [Type in RequestType]: { readonly [name: strin
     durable: false,
     foreign_keys: false,
   },
-  Exec: { db: 'x.db', timeout_ms: 10 },
+  Exec: { db: 'x.db', timeout_ms: 10, cancellable: false },
   Commit: {
     db: 'x.db',
     tx: 't',
@@ -42,6 +42,7 @@ export const requests: { readonly [Type in RequestType]: { readonly [name: strin
     only_replay: false,
   },
   Rollback: { db: 'x.db', tx: 't' },
+  Cancel: { target: 5 },
   PrepareForMaintenance: { db: 'x.db', timeout_ms: 0 },
   CloseDatabase: { db: 'x.db', timeout_ms: 5000 },
   ReopenDatabase: { db: 'x.db', allow_missing: true },
@@ -204,6 +205,7 @@ export const replies: ReplyOf = {
   Metrics: { status: 'ok', content_type: 'text/plain', text: '# HELP' },
   Subscribe: { status: 'ok', subscription: 1, db_path: '/d/x.db', rev: 4, epoch: 1 },
   Unsubscribe: { status: 'ok' },
+  Cancel: { status: 'ok', in_flight: true },
   Shutdown: { status: 'ok' },
   CreateDatabase: { status: 'ok', created: true, name: 'stars', database_id: 'u', db_path: '/d/stars.db' },
   AlterDatabase: { status: 'ok', name: 'stars', settings: {}, in_effect: true },
