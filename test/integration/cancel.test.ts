@@ -240,14 +240,18 @@ describe.each(['the router', 'the worker'])('by way of %s', (way) => {
     wire.send(batch(1, 'INSERT INTO t VALUES (1)'));
     wire.send({ type: 'BeginTx', id: 2, db });
     wire.send(batch(3, 'INSERT INTO t VALUES (3)'));
-    for (const target of [1, 2]) wire.send({ type: 'Cancel', id: `c${target}`, target });
-    const [first, second] = await replies(wire, 1, 2, 'c1', 'c2');
+    // What became of a batch must be known: that question is answered.
+    wire.send(batch(4, 'INSERT INTO t VALUES (4)', { session: 's', seq: 1, only_replay: true }));
+    for (const target of [4, 1, 2]) wire.send({ type: 'Cancel', id: `c${target}`, target });
+    const [first, second] = await replies(wire, 1, 2, 'c4', 'c1', 'c2');
     expect(first).toMatchObject({ code: 'CANCELLED', outcome: 'not_applied' });
     expect(second).toMatchObject({ code: 'CANCELLED', outcome: 'not_applied' });
     const stmts = [{ sql: 'INSERT INTO t VALUES (0)' }];
     expect(await holder.request({ type: 'Exec', db, tx, stmts })).toMatchObject({ status: 'ok' });
     expect(await holder.request({ type: 'Commit', db, tx })).toMatchObject({ status: 'ok', rev: 2 });
-    expect((await replies(wire, 3))[0]).toMatchObject({ status: 'ok', rev: 3 });
+    const [third, asked] = await replies(wire, 3, 4);
+    expect(third).toMatchObject({ status: 'ok', rev: 3 });
+    expect(asked).toMatchObject({ code: 'TIMEOUT', outcome: 'not_applied' });
     expect(await rows(holder)).toEqual([0, 3]);
   });
 
