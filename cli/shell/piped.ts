@@ -1,15 +1,29 @@
 import { createInterface } from 'node:readline';
 import { SkylineError } from '../../protocol/errors.js';
 import { EXIT, exitCodeOf, presentError } from '../errors.js';
+import { endBy, type Interruption, stoppable } from '../interruption.js';
 import { at } from './commands.js';
 import { Input, type Unit } from './input.js';
 import type { Shell } from './shell.js';
 
 /**
- * Takes everything from standard input, up to the first error: what follows was written for somebody who had succeeded.
+ * Takes everything from standard input, up to the first error: what follows was written for somebody who had succeeded. Ctrl-C
+ * stops the statement that runs, says what became of it, and ends the shell.
  * @returns the exit code
  */
-export async function piped(shell: Shell, stdin: NodeJS.ReadableStream): Promise<number> {
+export function piped(shell: Shell, stdin: NodeJS.ReadableStream): Promise<number> {
+  return stoppable(async (signal) => {
+    const end = () => endBy((signal.reason as Interruption).signal);
+    signal.addEventListener('abort', () => {
+      if (!shell.interrupt()) end();
+    });
+    const code = await runAll(shell, stdin);
+    if (signal.aborted) end();
+    return code;
+  });
+}
+
+async function runAll(shell: Shell, stdin: NodeJS.ReadableStream): Promise<number> {
   const lines = createInterface({ input: stdin, crlfDelay: Number.POSITIVE_INFINITY });
   try {
     for await (const unit of units(lines)) {

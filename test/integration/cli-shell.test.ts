@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { CLI_MAIN, Playground, until } from '../support/playground.js';
+import { CLI_MAIN, finished, Playground, until } from '../support/playground.js';
 import { HAS_TERMINAL, Terminal } from '../support/terminal.js';
 
 let ground: Playground;
@@ -22,6 +22,14 @@ const pipe = (input: string, args: readonly string[] = []) =>
   ground.cli(['shell', '--db', 'stars.db', ...args], { input });
 const sqlite3 = (sql: string, file = 'stars.db') => ground.sqlite3(ground.file(file), sql);
 
+/** A statement that does not end runs: its worker is too busy to tell its figures. */
+async function writes(): Promise<void> {
+  await until('it runs', async () => {
+    const { stdout } = await ground.cli(['status', '--json']);
+    return JSON.parse(stdout).databases[0].stale === true;
+  });
+}
+
 describe('in a pipe', () => {
   test('runs what comes in, with a semicolon at the end or without', async () => {
     expect(await ground.cli(['shell'], { input: 'select 1;' })).toMatchObject({
@@ -33,6 +41,29 @@ describe('in a pipe', () => {
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toBe('id\tname\n1\tVega\n2\t\\N\n');
     expect(await sqlite3('SELECT count(*) FROM stars')).toBe('2');
+  });
+
+  test('Ctrl-C stops what runs, says what became of it, and ends the shell as the signal does', async () => {
+    await pipe(MAKE);
+    const child = ground.start(process.execPath, [CLI_MAIN, 'shell', '--db', 'stars.db']);
+    const done = finished(child);
+    child.stdin?.write(`INSERT INTO stars (id) ${ENDLESS}\nDELETE FROM stars;\n`);
+    await writes();
+    child.kill('SIGINT');
+    expect(await done).toMatchObject({
+      signal: 'SIGINT',
+      stderr: '✗ Error: Line 1: The statement was stopped: nothing of it was applied.\n',
+    });
+    const idle = ground.start(process.execPath, [CLI_MAIN, 'shell', '--db', 'stars.db']);
+    const ended = finished(idle);
+    let shown = '';
+    idle.stdout?.on('data', (text) => {
+      shown += String(text);
+    });
+    idle.stdin?.write('SELECT count(*) FROM stars;\n');
+    await until('it has answered', () => shown.endsWith('2\n'));
+    idle.kill('SIGINT');
+    expect(await ended).toMatchObject({ signal: 'SIGINT', stderr: '' });
   });
 
   test('a trigger is one statement, however many semicolons it has', async () => {
@@ -343,14 +374,6 @@ describe.runIf(HAS_TERMINAL)('in a terminal', () => {
     terminal.keys('\x04');
     expect(await terminal.end()).toEqual({ code: 0, restored: true });
   });
-
-  /** Its worker is too busy to tell its figures. */
-  async function writes(): Promise<void> {
-    await until('it runs', async () => {
-      const { stdout } = await ground.cli(['status', '--json']);
-      return JSON.parse(stdout).databases[0].stale === true;
-    });
-  }
 
   test('Ctrl-C stops a statement that writes, too, and says that nothing of it was applied', async () => {
     const terminal = shell();
