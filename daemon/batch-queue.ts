@@ -18,6 +18,8 @@ const MAX_LOSSES = 3;
 /** After the deadline, for an answer that is on its way; in milliseconds. */
 const WAITING_GRACE_MS = 20;
 const RUNNING_GRACE_MS = 100;
+/** Milliseconds for which a batch may run on although its client has gone. */
+const ABANDONED_MS = 1_000;
 /** On the machine's monotonic clock: no worker begins what has this deadline. */
 const OVER = 1;
 
@@ -51,6 +53,8 @@ export class BatchQueue {
   #waiting: Waiting[] = [];
   /** Batches of a dead worker that are not settled yet, in order. */
   readonly #lost: Progress[] = [];
+  /** The last that was told to run: most jobs are not told of. */
+  #running: Progress | null = null;
   /** Why nothing that is unanswered goes on: its worker is being ended. */
   #ending: SkylineError | null = null;
 
@@ -101,6 +105,11 @@ export class BatchQueue {
   end(error: SkylineError): void {
     for (const waiting of this.#waiting.splice(0)) waiting.fail(error);
     if (this.#open > 0) this.#ending = error;
+  }
+
+  /** The client of this lane has gone. What it had sent is carried out, but no statement without end for nobody. */
+  laneClosed(lane: number): void {
+    if (this.#running?.job.lane === lane) this.#abandon(this.#running);
   }
 
   #pass(waiting: Waiting, worker: WorkerProcess | null): void {
@@ -160,7 +169,9 @@ export class BatchQueue {
       },
       running: () => {
         progress.begun = true;
+        this.#running = progress;
         if (progress.cancelled) this.#stop(progress);
+        else if (!job.isWanted()) this.#abandon(progress);
       },
       reply: (payload, rev) => {
         this.#hooks.answered(rev);
@@ -195,6 +206,15 @@ export class BatchQueue {
     if (progress.job.kind === 'begin') return;
     clearTimeout(progress.timer);
     progress.timer = setTimeout(() => this.#overrun(progress), RUNNING_GRACE_MS);
+  }
+
+  #abandon(progress: Progress): void {
+    if (progress.settled) return;
+    clearTimeout(progress.timer);
+    progress.timer = setTimeout(() => {
+      progress.cancelled = true;
+      this.#overrun(progress);
+    }, ABANDONED_MS);
   }
 
   /** The worker died before it answered. All that it had are dealt with together, so that they keep their order. */
@@ -282,15 +302,16 @@ export class BatchQueue {
     clearTimeout(progress.timer);
     if (progress.settled) return false;
     progress.settled = true;
+    if (this.#running === progress) this.#running = null;
     this.#open -= 1;
     if (this.#open === 0) this.#hooks.empty();
     return true;
   }
 }
 
-/** Whether the next worker gets it: never when it could be applied twice, or run past its deadline. */
-function mayGoOn({ job, open, timedOut, cancelled, losses }: Progress): boolean {
-  if (losses >= MAX_LOSSES) return false;
+/** Whether the next worker gets it: never when it could be applied twice, or run past its deadline, or for nobody once more. */
+function mayGoOn({ job, started, open, timedOut, cancelled, losses }: Progress): boolean {
+  if (losses >= MAX_LOSSES || (started && !job.isWanted())) return false;
   // Past its deadline the next worker only looks whether it is recorded: so it is known whether it was applied.
   return open ? job.session : !timedOut && !cancelled;
 }

@@ -283,6 +283,7 @@ export class RoutedDatabase implements PoolMember {
 
   /** The client of this lane has gone. */
   laneClosed(lane: number): void {
+    this.#queue.laneClosed(lane);
     this.worker?.laneClosed(lane);
   }
 

@@ -751,6 +751,11 @@ export type WalEvent = SubscriptionEvent & { readonly event: 'wal'; readonly lim
       }
   );
 
+/** A sign of life to a client that has shut its sending half and has not got all answers yet. */
+export interface WorkingEvent {
+  readonly event: 'working';
+}
+
 /**
  * A worker's last frame to a client that is attached to it: what has no answer by now was not executed, and belongs to the
  * daemon's endpoint. Without this frame before the end, the worker died.

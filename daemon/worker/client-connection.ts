@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { ProtocolError, toErrorReply } from '../../protocol/errors.js';
 import { FrameDecoder, HEADER_BYTES } from '../../protocol/frame.js';
-import type { ErrorCode, ErrorReply, Limits, RequestId } from '../../protocol/messages.js';
+import type { ErrorCode, ErrorReply, Limits, RequestId, WorkingEvent } from '../../protocol/messages.js';
 import { GatheredWrites } from '../../protocol/transport/gathered-writes.js';
 import type { ByteStream } from '../../protocol/transport/node-ipc.js';
 import type { IntakeBudget } from './intake-budget.js';
@@ -33,6 +33,13 @@ const OUTPUT_MARK = 1024 * 1024;
 const EVENT_MARK = 256 * 1024;
 /** How long a client may take to end its side after ours, in milliseconds. */
 const LINGER_MS = 2_000;
+
+/**
+ * Milliseconds between two signs of life to a client that has ended its side and still waits. Whether it reads, or has gone
+ * altogether, only writing tells.
+ */
+const WORKING_MS = 1_000;
+const WORKING = JSON.stringify({ event: 'working' } satisfies WorkingEvent);
 
 /** Copied wherever it is written. */
 const header = Buffer.alloc(HEADER_BYTES);
@@ -72,6 +79,7 @@ export class ClientConnection {
   /** The client has sent all it will send. */
   #ended = false;
   #toldEnded = false;
+  #working: NodeJS.Timeout | undefined;
   /** No whole frame waits in the decoder. */
   #emptied = true;
   /** The daemon leaves: nothing more is taken. */
@@ -113,6 +121,8 @@ export class ClientConnection {
       // May come while there is no room for what came before it.
       this.#ended = true;
       this.#endWhenDone();
+      if (this.#inFlight > 0 && !this.#closed)
+        this.#working = setInterval(() => this.#signOfLife(), WORKING_MS).unref();
     });
     this.#socket.on('close', () => this.#end());
   }
@@ -325,6 +335,11 @@ export class ClientConnection {
     else this.#socket.resume();
   }
 
+  #signOfLife(): void {
+    // Once more would not tell more, while it does not read.
+    if (this.#output.length === 0) this.send(WORKING);
+  }
+
   #endWhenDone(): void {
     if (this.#ended && this.#emptied && !this.#toldEnded) {
       this.#toldEnded = true;
@@ -343,6 +358,7 @@ export class ClientConnection {
   /** Everything is answered: our side ends. What the client still sends is thrown away. */
   #stop(): void {
     if (this.#socket.writableEnded) return;
+    clearInterval(this.#working);
     this.#output.flush();
     this.#socket.resume();
     // Closing while the client still sends breaks its pipe, perhaps before it has read our last frame. The socket
@@ -356,6 +372,7 @@ export class ClientConnection {
   #end(): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearInterval(this.#working);
     this.#budget.forget(this.#wake);
     this.#hooks.closed();
   }

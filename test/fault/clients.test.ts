@@ -1,3 +1,4 @@
+import BetterSqlite3 from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Bystander } from '../support/bystander.js';
 import { Playground, until } from '../support/playground.js';
@@ -172,6 +173,23 @@ test('a client that half-closes after its request still gets its answer, then th
   wire.socket.end();
   expect(await wire.next()).toMatchObject({ status: 'ok', rev: 1 });
   expect(await wire.next()).toBeNull();
+});
+
+test('a client that half-closes behind what takes long gets signs of life, then its answer', async () => {
+  await ground.daemon(['--busy-timeout', '1m']);
+  const wire = await ground.wire();
+  await wire.exec('x.db', ['CREATE TABLE t (a)']);
+  // Somebody else's lock, for as long as it takes.
+  const lock = new BetterSqlite3(ground.file('x.db'));
+  lock.exec('BEGIN IMMEDIATE');
+  wire.send({ type: 'ExecBatch', db: 'x.db', id: 1, stmts: [{ sql: 'INSERT INTO t VALUES (1)' }] });
+  wire.socket.end();
+  await until('it has heard of the daemon', () => wire.signsOfLife > 1);
+  lock.exec('COMMIT');
+  lock.close();
+  expect(await wire.next()).toMatchObject({ status: 'ok', id: 1, rev: 2 });
+  expect(await wire.next()).toBeNull();
+  await ground.expectCleanEnd();
 });
 
 test('a client that half-closes is not disturbed by others that come and go', async () => {

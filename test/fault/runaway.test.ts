@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { writers } from '../../daemon/worker/lock-holders.js';
 import { Bystander } from '../support/bystander.js';
-import { Playground, until } from '../support/playground.js';
+import { CLI_MAIN, Playground, until } from '../support/playground.js';
 import { isAlive } from '../support/proc.js';
 import type { Message, Wire } from '../support/wire.js';
 
@@ -270,5 +270,33 @@ test('batches that were in hand together with one that kills workers are carried
   expect(answers.get('long')).toMatchObject({ code: 'WORKER_CRASHED', outcome: 'not_applied' });
   for (let own = 0; own < 6; own += 1) expect(answers.get(own)).toMatchObject({ status: 'ok' });
   expect(await wire.rows('x.db', 'SELECT count(*) FROM t')).toEqual([[6]]);
+  await ground.expectCleanEnd();
+});
+
+test('a statement without end does not outlive the command that sent it', async () => {
+  await ground.daemon();
+  const observer = await ground.wire();
+  await observer.exec('x.db', ['CREATE TABLE t (n)']);
+  const command = ground.start(process.execPath, [CLI_MAIN, 'exec', '--db', 'x.db', ENDLESS]);
+  const worker = await runningWorker(observer);
+  command.kill('SIGKILL');
+  expect(await observer.exec('x.db', ['INSERT INTO t VALUES (1)'])).toMatchObject({ status: 'ok', rev: 2 });
+  expect(isAlive(worker)).toBe(false);
+  await ground.expectCleanEnd();
+});
+
+test('one whose client has gone, and which says nothing of itself, is not begun again when its worker is killed', async () => {
+  await ground.daemon();
+  const observer = await ground.wire();
+  await observer.exec('x.db', ['CREATE TABLE t (n)']);
+  const client = await ground.wire();
+  client.send(batch(1, ENDLESS));
+  const worker = await runningWorker(observer);
+  client.socket.destroy();
+  const connections = async () =>
+    ((await observer.request({ type: 'Status' })) as { connections: number }).connections;
+  await until('the daemon has noticed', async () => (await connections()) === 1);
+  process.kill(worker, 'SIGKILL');
+  expect(await observer.exec('x.db', ['INSERT INTO t VALUES (1)'])).toMatchObject({ status: 'ok', rev: 2 });
   await ground.expectCleanEnd();
 });

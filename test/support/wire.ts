@@ -14,6 +14,8 @@ export class Wire {
   readonly #asked = new Map<unknown, (reply: Message | null) => void>();
   /** The text of the last frame that arrived, for what JSON.parse does not show: 2.0 is not 2. */
   lastText = '';
+  /** `working` events. */
+  signsOfLife = 0;
   #chunks: Buffer[] = [];
   #buffered = 0;
   /** Bytes that make reading worth while: joining at every chunk would cost seconds for a large frame. */
@@ -111,6 +113,11 @@ export class Wire {
   }
 
   #deliver(message: Message): void {
+    // May come to any half-closed connection, when the machine is slow.
+    if (message.event === 'working') {
+      this.signsOfLife += 1;
+      return;
+    }
     const asked = 'status' in message ? this.#asked.get(message.id) : undefined;
     if (asked !== undefined) this.#asked.delete(message.id);
     const take = asked ?? this.#takers.shift();

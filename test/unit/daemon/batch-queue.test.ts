@@ -1,4 +1,4 @@
-import { expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { BatchQueue } from '../../../daemon/batch-queue.js';
 import type { Job } from '../../../daemon/job.js';
 import type { Position } from '../../../daemon/worker/link.js';
@@ -95,7 +95,7 @@ function scene(known: Position | null) {
   };
   /** What any worker was given. */
   const all = () => workers.flatMap(({ names }) => names);
-  return { at, submit, worker, all, die, failures, stopWorker };
+  return { at, queue, submit, worker, all, die, failures, stopWorker };
 }
 
 const AT = { id: 'a', epoch: 1, rev: 10 };
@@ -446,5 +446,65 @@ test('a step of a transaction that is stopped says that the transaction is over'
     code: 'CANCELLED',
     outcome: 'not_applied',
     details: { tx_ended: true },
+  });
+});
+
+describe('a client that has gone', () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  test.each([
+    ['before its batch runs', 'before'],
+    ['while it runs', 'after'],
+  ])('%s: it may run for a moment, then it is stopped, and nobody runs it again', async (_what, when) => {
+    const { queue, submit, worker, all, die, stopWorker } = scene(AT);
+    let there = true;
+    submit('unwanted', { ...ENDLESS, lane: 7, isWanted: () => there });
+    submit('other', { lane: 8 });
+    worker().started(10);
+    const leave = () => {
+      there = false;
+      queue.laneClosed(7);
+    };
+    if (when === 'before') leave();
+    worker().given[0]?.waiter.running?.();
+    queue.laneClosed(9);
+    vi.advanceTimersByTime(60_000);
+    if (when === 'after') {
+      expect(stopWorker).not.toHaveBeenCalled();
+      leave();
+    }
+    vi.advanceTimersByTime(1_000);
+    expect(stopWorker).toHaveBeenCalledWith('cancelled');
+    vi.useRealTimers();
+    await die();
+    expect(all()).toEqual(['unwanted', 'other', 'other']);
+  });
+
+  test('whose batch is done in time has it done', () => {
+    const { queue, submit, worker, stopWorker } = scene(AT);
+    const reply = vi.fn();
+    submit('short', { ...ENDLESS, lane: 7, isWanted: () => false, reply });
+    worker().given[0]?.waiter.running?.();
+    queue.laneClosed(7);
+    vi.advanceTimersByTime(900);
+    worker().given[0]?.waiter.reply(Buffer.from('{"status":"ok"}'), 11);
+    vi.advanceTimersByTime(60_000);
+    expect(reply).toHaveBeenCalledOnce();
+    expect(stopWorker).not.toHaveBeenCalled();
+  });
+
+  test('has what was not in hand carried out by the next worker, and nothing that the last one may have died of', async () => {
+    vi.useRealTimers();
+    const { submit, worker, all, die } = scene(AT);
+    submit('in hand', { isWanted: () => false });
+    worker().started(10);
+    submit('waits', { isWanted: () => false });
+    await die();
+    expect(all()).toEqual(['in hand', 'waits', 'waits']);
   });
 });
