@@ -78,14 +78,24 @@ export async function importAtomically(
     if (step.done !== true) return await importStaged(database, to, joined(first, step.value, rows), options);
     if (first.length === 0) return 0;
     const sql = insertInto(to.table, to.columns, to.columns.length);
-    await database.batch([{ sql, paramSets: first }], { results: false }).catch((error: unknown) => {
-      throw atRow(error, 0);
-    });
+    await database
+      .batch([{ sql, paramSets: first }], { results: false, ...stopping(options) })
+      .catch((error: unknown) => {
+        throw atRow(error, 0);
+      });
     options.onProgress?.({ rows: first.length, bytes });
     return first.length;
   } catch (error) {
-    throw nothingImported(causeOf(error, options.signal), to.table);
+    throw nothingImported(isUnknown(error) ? error : causeOf(error, options.signal), to.table);
   }
+}
+
+function stopping({ signal }: ImportOptions): Pick<ImportOptions, 'signal'> {
+  return signal === undefined ? {} : { signal };
+}
+
+function isUnknown(error: unknown): boolean {
+  return error instanceof SkylineError && error.outcome === 'unknown';
 }
 
 async function importStaged(
@@ -106,9 +116,9 @@ async function importStaged(
     loaded = (await database.load(staging, rows, options)).rows;
     options.signal?.throwIfAborted();
     moving = true;
-    await database.batch([move, `DROP TABLE ${staging}`]);
+    await database.batch([move, `DROP TABLE ${staging}`], stopping(options));
   } catch (error) {
-    const unknown = moving && error instanceof SkylineError && error.outcome === 'unknown';
+    const unknown = moving && isUnknown(error);
     // It is dropped in the transaction that moves the rows: if it is gone, they are there.
     const left = !unknown || (await exists(database, staging).catch(() => undefined));
     if (left === false) return loaded;

@@ -2,6 +2,11 @@ import { SkylineError } from '../../protocol/errors.js';
 
 /** What somebody is told who has stopped something with Ctrl-C. */
 
+/** Why it was stopped: what is said where nothing more is known. */
+export function byHand(): SkylineError {
+  return new SkylineError('ABORTED', 'It was stopped.', { retryable: false });
+}
+
 /** Whether this is what has come of stopping a statement that the daemon ran, and no failure of its own. */
 export function isInterruption(error: unknown, signal: AbortSignal): error is SkylineError {
   if (!signal.aborted || !(error instanceof SkylineError)) return false;

@@ -17,13 +17,13 @@ export function piped(shell: Shell, stdin: NodeJS.ReadableStream): Promise<numbe
     signal.addEventListener('abort', () => {
       if (!shell.interrupt()) end();
     });
-    const code = await runAll(shell, stdin);
+    const code = await runAll(shell, stdin, signal);
     if (signal.aborted) end();
     return code;
   });
 }
 
-async function runAll(shell: Shell, stdin: NodeJS.ReadableStream): Promise<number> {
+async function runAll(shell: Shell, stdin: NodeJS.ReadableStream, signal: AbortSignal): Promise<number> {
   const lines = createInterface({ input: stdin, crlfDelay: Number.POSITIVE_INFINITY });
   try {
     for await (const unit of units(lines)) {
@@ -35,7 +35,7 @@ async function runAll(shell: Shell, stdin: NodeJS.ReadableStream): Promise<numbe
         // Whatever is wrong in a script is not this program's command line.
         return code === EXIT.usage ? EXIT.refused : code;
       }
-      if (shell.over || shell.screen.out.gone) break;
+      if (shell.over || shell.screen.out.gone || signal.aborted) break;
     }
     if (!(await shell.close())) return EXIT.done;
     const message = 'The input has ended inside a transaction: it was rolled back. Put COMMIT at its end.';

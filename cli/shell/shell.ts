@@ -8,7 +8,7 @@ import { dotCommand } from './commands.js';
 import type { Names } from './completion.js';
 import { parseCommand } from './dot-command.js';
 import type { Unit } from './input.js';
-import { interrupted, isInterruption, tooLate } from './interrupted.js';
+import { byHand, interrupted, isInterruption, tooLate } from './interrupted.js';
 import { OpenTransaction } from './open-transaction.js';
 import { listed, type Place } from './place.js';
 import { type Mode, RowPrinter } from './printer.js';
@@ -94,7 +94,7 @@ export class Shell {
    */
   interrupt(): boolean {
     if (this.#running?.signal.aborted === true) this.#hangUp();
-    this.#running?.abort();
+    this.#running?.abort(byHand());
     return this.#running !== null;
   }
 

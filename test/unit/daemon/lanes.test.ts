@@ -138,3 +138,16 @@ test('what is put back of a client that has gone is still run, and then forgotte
   expect(drain(lanes)).toEqual(['1.0']);
   expect(lanes.has(1)).toBe(false);
 });
+
+test('what is taken out of one connection’s lane leaves the others as they are', () => {
+  const lanes = new Lanes<{ lane: number; name: string }>();
+  for (const name of ['a', 'b', 'c']) for (const lane of [1, 2]) lanes.push({ lane, name });
+  const isB = (job: { lane: number; name: string }): job is { lane: number; name: string } =>
+    job.name === 'b';
+  expect(lanes.takeOut(isB, 1)).toEqual([{ lane: 1, name: 'b' }]);
+  expect(lanes.takeOut(isB, 1)).toEqual([]);
+  expect(lanes.takeOut(isB, 3)).toEqual([]);
+  const left = [lanes.next(), lanes.next(), lanes.next(), lanes.next(), lanes.next(), lanes.next()];
+  expect(left.map((job) => job && job.lane + job.name)).toEqual(['1a', '2a', '1c', '2b', '2c', null]);
+  expect(lanes.size).toBe(0);
+});

@@ -178,3 +178,36 @@ test('names cannot be guessed, and how the latest thousand have ended is remembe
   expect(transactions.expired(ids.at(-1) ?? '').message).toContain('it was committed');
   expect(transactions.expired(ids[1] ?? '').message).not.toContain('it was committed');
 });
+
+test('a step that waits is taken out by its own connection alone; the others keep their order', () => {
+  const { transactions, begin } = scene();
+  const one = begin();
+  for (const step of ['a', 'b', 'c']) transactions.push(one, step);
+  expect(transactions.takeStep(2, (step) => step === 'b')).toBeUndefined();
+  expect(transactions.takeStep(1, (step) => step === 'x')).toBeUndefined();
+  expect(transactions.takeStep(1, (step) => step === 'b')).toBe('b');
+  expect([transactions.next()?.step, transactions.next()?.step, transactions.next()]).toEqual([
+    'a',
+    'c',
+    undefined,
+  ]);
+});
+
+test('the last step that was waited for is taken out: the lease runs, and what was left alone ends', () => {
+  const { transactions, begin } = scene();
+  const one = begin();
+  transactions.push(one, 'a');
+  vi.advanceTimersByTime(500);
+  transactions.takeStep(1, () => true);
+  expect([one.state, transactions.waiting, transactions.next()]).toEqual(['open', 0, undefined]);
+  vi.advanceTimersByTime(60);
+  expect(one.state).toBe('open');
+  vi.advanceTimersByTime(160);
+  expect(one.state).toBe('unused');
+  const two = begin(7);
+  transactions.push(two, 'a');
+  transactions.laneEnded(7);
+  expect(two.state).toBe('open');
+  transactions.takeStep(7, () => true);
+  expect(two.state).toBe('left');
+});
