@@ -13,6 +13,9 @@ export const FIXTURES = join(ROOT, 'test/fixtures');
 export const DAEMON_MAIN = join(ROOT, 'dist/bin/daemon.cjs');
 export const CLI_MAIN = join(ROOT, 'dist/bin/cli.cjs');
 
+/** Milliseconds that `sqlite3` waits for a lock. */
+const SQLITE3_MS = 10_000;
+
 /** A finished process and what it wrote. */
 export interface Finished {
   readonly code: number | null;
@@ -158,10 +161,13 @@ export class Playground {
     return child;
   }
 
-  /** What plain `sqlite3` says about a file. */
+  /**
+   * What plain `sqlite3` says about a file. It waits for locks, as whoever reads a WAL database must: the last connection to
+   * be closed holds one for a moment (https://sqlite.org/wal.html#sometimes_queries_return_sqlite_busy_in_wal_mode).
+   */
   sqlite3(file: string, sql: string): Promise<string> {
     return new Promise((resolve, reject) => {
-      execFile('sqlite3', ['-batch', file, sql], (error, stdout) =>
+      execFile('sqlite3', ['-batch', '-cmd', `.timeout ${SQLITE3_MS}`, file, sql], (error, stdout) =>
         error === null ? resolve(stdout.trim()) : reject(error),
       );
     });
