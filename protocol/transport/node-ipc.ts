@@ -1,5 +1,5 @@
 import { unlinkSync } from 'node:fs';
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import nodeIpc from 'node-ipc';
 
 /**
@@ -11,8 +11,9 @@ import nodeIpc from 'node-ipc';
  * - `unlink: false`: `true` deletes whatever is at the path, a live server's socket or a plain file;
  * - an `error` listener: without one a listen error is silent;
  * - `maxConnections` (100 by default) and `maxRetries` (infinite by default);
- * - its `close` handler, which destroys connections of others that are half closed;
- * - its `data` handlers, which copy each chunk through several events: what is read comes to us from the socket itself;
+ * - what its server does with a connection (read strings, which costs three copies of all that is sent; destroy connections of
+ *   others that are half closed): the server of net inside gives them to us instead;
+ * - a client's `data` handlers, which copy each chunk through several events: what is read comes to us from the socket itself;
  * - one `new IPC()` each, all with the same options: its parser is global to the module.
  * Its `emit` is not used: writing to the socket keeps backpressure ours and saves a copy. Nobody subscribes to `*`.
  */
@@ -65,16 +66,7 @@ export function serve(endpoint: string, onConnection: (stream: ByteStream) => vo
           }),
       });
     });
-    // Also hears each socket's errors: a client that vanished. After the start those end in the socket's `close`.
     ipc.server.on('error', reject);
-    ipc.server.on('connect', (socket: Socket) => {
-      socket.on('error', () => undefined);
-      socket.once('close', () => sockets.splice(sockets.indexOf(socket), 1));
-      onConnection(byteStream(socket));
-    });
-    // Its own reaction to a connection that closes: destroy another one whose client has ended its side, answers or not.
-    ipc.server.off('close', '*');
-    const { sockets } = ipc.server as unknown as { sockets: Socket[] };
     // Binding happens in this call: the socket is never open to others, not even for the moment before chmod.
     const before = process.umask(0o177);
     try {
@@ -82,6 +74,14 @@ export function serve(endpoint: string, onConnection: (stream: ByteStream) => vo
     } finally {
       process.umask(before);
     }
+    // Before the first connection, which comes in a later turn: what is done with it is ours alone.
+    const { server } = ipc.server as unknown as { server: Server };
+    server.removeAllListeners('connection');
+    server.on('connection', (socket) => {
+      // A client that vanished ends in the socket's `close`.
+      socket.on('error', () => undefined);
+      onConnection(byteStream(socket));
+    });
   });
 }
 
@@ -124,8 +124,11 @@ function byteStream(socket: Socket): ByteStream {
   socket.removeAllListeners('data');
   return {
     socket,
-    // node-ipc has set the encoding: each character is a byte.
-    onData: (handler) => socket.on('data', (bytes: string) => handler(Buffer.from(bytes, 'latin1'))),
+    // To a client's socket node-ipc has set the encoding: each character is a byte.
+    onData: (handler) =>
+      socket.on('data', (bytes: Buffer | string) =>
+        handler(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes),
+      ),
   };
 }
 
