@@ -1,4 +1,4 @@
-import { ProtocolError, SkylineError } from '../protocol/errors.js';
+import { type ProtocolError, SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import type { ErrorReply } from '../protocol/messages.js';
 import { TagTable } from './tag-table.js';
@@ -10,6 +10,7 @@ import {
   type Notice,
   type Order,
   type Position,
+  unreadableError,
   type WorkerOptions,
   type WorkerStats,
 } from './worker/link.js';
@@ -285,7 +286,7 @@ export class WorkerProcess {
       case LinkKind.Unreadable:
         this.#settled(frame.tag);
         if (frame.kind === LinkKind.Reply) waiter?.reply(frame.payload, frame.number);
-        else waiter?.unreadable?.(unreadable(frame.payload));
+        else waiter?.unreadable?.(unreadableError(frame.payload));
         if (this.#waiters.size === 0) this.#hooks.rested();
         break;
       case LinkKind.Notice:
@@ -334,10 +335,6 @@ export class WorkerProcess {
 /** `was killed by SIGKILL`, `ended with code 1`. */
 export function describeExit({ code, signal }: WorkerExit): string {
   return signal === null ? `ended with code ${code ?? 'unknown'}` : `was killed by ${signal}`;
-}
-
-function unreadable(payload: Buffer): ProtocolError {
-  return new ProtocolError('PROTOCOL_ERROR', (JSON.parse(payload.toString('utf8')) as ErrorReply).message);
 }
 
 /** A worker's error as it was thrown there. */

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { decodeRequest, usableId } from '../../protocol/decode-request.js';
 import { checkSocketPath } from '../../protocol/endpoint.js';
+import { readBatchEnvelope } from '../../protocol/envelope.js';
 import { invalidRequest, SkylineError } from '../../protocol/errors.js';
 import { asString, asTimeout } from '../../protocol/fields.js';
 import { decodeText, type JsonObject } from '../../protocol/frame.js';
@@ -13,16 +14,22 @@ import {
 } from '../../protocol/messages.js';
 import type { ByteStream, Listener } from '../../protocol/transport/node-ipc.js';
 import { VERSION } from '../../protocol/transport/this-package.js';
+import { AttachedJob } from './attached-job.js';
 import { ClientConnection, type Slot } from './client-connection.js';
 import { type ClientJob, type Job, ParsedFrame } from './intake.js';
 import { IntakeBudget } from './intake-budget.js';
-import { COUNTED_REPLY, monotonicMs, type Order, type WorkerOptions } from './link.js';
+import { monotonicMs, type Order, type WorkerOptions } from './link.js';
 
 /** Connections of attached clients are numbered from here on, those of the router's clients below. */
 export const FIRST_ATTACHED_LANE = 0x8000_0000;
 /** Of the router's own batches. */
 export const ROUTER_LANE = FIRST_ATTACHED_LANE - 1;
 
+/**
+ * Bytes from which on a batch waits as it came: read, it is twice as large and more, and all that waits may be many megabytes.
+ * To read it is little then beside what is done with it; a small one would be read twice for nothing.
+ */
+const WAITS_UNREAD = 4 * 1024;
 /** Milliseconds that a client may take to read its last answers when the worker leaves. */
 const GOODBYE_MS = 1_000;
 const DETACHED = Buffer.from(JSON.stringify({ event: 'detached' } satisfies DetachedEvent));
@@ -167,34 +174,29 @@ export class AttachedClients {
 
   /** @throws ProtocolError when the stream cannot be understood any more */
   #frame(connection: ClientConnection, payload: Buffer): void {
-    const frame = new ParsedFrame(decodeText(payload));
-    const { object } = frame;
-    const slot = connection.accept(usableId(object), payload.length);
+    const envelope = payload.length < WAITS_UNREAD ? null : readBatchEnvelope(payload);
+    const frame = envelope?.type === 'ExecBatch' ? payload : new ParsedFrame(decodeText(payload));
+    const fields = frame instanceof ParsedFrame ? frame.object : { ...envelope };
+    const slot = connection.accept(usableId(fields), payload.length);
     try {
-      if (isTransaction(object.type)) {
-        this.#checkDatabase(object.db);
-        const deadline = this.#deadlineOf(object);
-        this.#accept(slot, new AttachedJob('transaction', connection, slot, frame, deadline, this.#hooks));
-        return;
-      }
-      if (object.type !== 'ExecBatch') {
-        const request = decodeRequest(object);
+      if (fields.type !== 'ExecBatch' && !OF_TRANSACTIONS.has(fields.type)) {
+        const request = decodeRequest(fields);
         if ('db' in request) this.#checkDatabase(request.db);
         this.#other(connection, slot, request);
         return;
       }
       // All else is checked where it is executed.
-      this.#checkDatabase(object.db);
-      const deadline = this.#deadlineOf(object);
-      this.#accept(slot, new AttachedJob('batch', connection, slot, frame, deadline, this.#hooks));
+      this.#checkDatabase(fields.db);
+      const deadline = this.#deadlineOf(fields);
+      const job =
+        frame instanceof ParsedFrame && fields.type !== 'ExecBatch'
+          ? new AttachedJob('transaction', connection, slot, frame, deadline, this.#hooks)
+          : new AttachedJob('batch', connection, slot, frame, deadline, this.#hooks);
+      if (!mustBeKnown(fields)) slot.work = job;
+      this.#hooks.accept(job);
     } catch (error) {
       connection.answerError(slot, error);
     }
-  }
-
-  #accept(slot: Slot, job: AttachedJob<'batch'> | AttachedJob<'transaction'>): void {
-    if (!mustBeKnown(job.frame.object)) slot.work = job;
-    this.#hooks.accept(job);
   }
 
   /** On the machine's monotonic clock; 0 for none. */
@@ -277,59 +279,11 @@ export class AttachedClients {
   }
 }
 
-const TRANSACTION_TYPES: ReadonlySet<unknown> = new Set(['BeginTx', 'Exec', 'Commit', 'Rollback']);
-
-function isTransaction(type: unknown): boolean {
-  return TRANSACTION_TYPES.has(type);
-}
+const OF_TRANSACTIONS: ReadonlySet<unknown> = new Set(['BeginTx', 'Exec', 'Commit', 'Rollback']);
 
 /** What has become of a transaction or batch must be known: that has no deadline, and is not cancelled. */
 function mustBeKnown({ type, only_replay: asked }: JsonObject): boolean {
   return type === 'Commit' || type === 'Rollback' || (type === 'ExecBatch' && asked === true);
-}
-
-/** What came on an attached client's own connection. */
-class AttachedJob<Kind extends 'batch' | 'transaction'> {
-  readonly kind: Kind;
-  readonly lane: number;
-  readonly tag = 0;
-  readonly alone = false;
-  readonly frame: ParsedFrame;
-  readonly bytes: number;
-  readonly deadline: number;
-  readonly received = performance.now();
-  readonly #connection: ClientConnection;
-  readonly #slot: Slot;
-  readonly #hooks: AttachedHooks;
-
-  constructor(
-    kind: Kind,
-    connection: ClientConnection,
-    slot: Slot,
-    frame: ParsedFrame,
-    deadline: number,
-    hooks: AttachedHooks,
-  ) {
-    this.kind = kind;
-    this.lane = connection.lane;
-    this.frame = frame;
-    this.bytes = slot.bytes;
-    this.deadline = deadline;
-    this.#connection = connection;
-    this.#slot = slot;
-    this.#hooks = hooks;
-  }
-
-  cancel(): void {
-    this.#hooks.cancelled(this as ClientJob);
-  }
-
-  settle(reply: string | Buffer): void {
-    const { length } = reply;
-    const counted = typeof reply !== 'string' && length >= COUNTED_REPLY;
-    const onFlushed = counted ? () => this.#hooks.drained(this.lane, length) : undefined;
-    this.#connection.answer(this.#slot, reply, onFlushed);
-  }
 }
 
 /**

@@ -1,7 +1,9 @@
+import { ProtocolError } from '../../protocol/errors.js';
 import { HEADER_BYTES } from '../../protocol/frame.js';
 import type {
   CheckpointMode,
   ErrorCode,
+  ErrorReply,
   Limits,
   LockHolder,
   RequestId,
@@ -117,6 +119,11 @@ export function decodeLink(frame: Buffer): LinkFrame {
     number: frame.readDoubleLE(9),
     payload: frame.subarray(LINK_HEADER),
   };
+}
+
+/** @param reply the worker's to a frame that cannot be read: the connection on which it came must end with this */
+export function unreadableError(reply: string | Buffer): ProtocolError {
+  return new ProtocolError('PROTOCOL_ERROR', (JSON.parse(String(reply)) as ErrorReply).message);
 }
 
 /** Milliseconds on the clock that all processes of this machine share (CLOCK_MONOTONIC and its like). */

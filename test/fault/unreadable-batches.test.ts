@@ -153,6 +153,42 @@ test('a client that hangs up behind it: what it sent before is done, what it sen
   await ground.expectCleanEnd();
 });
 
+test.each([
+  ['short', 0],
+  ['long', 5_000],
+])(
+  'straight to the worker, %s: what came before is answered and kept, what comes behind is not done',
+  async (_, length) => {
+    await ground.daemon();
+    const reader = await ground.wire();
+    await reader.exec('x.db', ['CREATE TABLE t (a)']);
+    const { endpoint, db_path: db } = await reader.request({ type: 'Attach', db: 'x.db' });
+    for (const [, frame] of KINDS) {
+      // As long as is not read before its turn.
+      const json = frame
+        .toString('latin1', 4)
+        .replace('"x.db"', JSON.stringify(db))
+        .replace('{', `{${' '.repeat(length)}`);
+      const wire = await ground.wire(String(endpoint));
+      wire.raw(
+        Buffer.concat([
+          insert(1, { db }),
+          insert(2, { db, id: 2 }),
+          framed(json, 'latin1'),
+          insert(3, { db }),
+        ]),
+      );
+      const answers = [await wire.next(), await wire.next()];
+      expect(answers).toContainEqual(expect.objectContaining({ status: 'ok', id: 2 }));
+      expect(answers.map((answer) => answer?.status)).toEqual(['ok', 'ok']);
+      await expectTheEnd(wire);
+    }
+    const found = await reader.rows('x.db', 'SELECT a, count(*) FROM t GROUP BY a');
+    expect(found).toEqual([1, 2].map((n) => [n, KINDS.length]));
+    await ground.expectCleanEnd();
+  },
+);
+
 test('a broken batch with a deadline is not answered TIMEOUT, and stops nobody', async () => {
   await ground.daemon();
   const wire = await ground.wire();
