@@ -209,7 +209,7 @@ export class BatchQueue {
   }
 
   #abandon(progress: Progress): void {
-    if (progress.settled) return;
+    if (progress.settled || progress.cancelled) return;
     clearTimeout(progress.timer);
     progress.timer = setTimeout(() => {
       progress.cancelled = true;
