@@ -19,8 +19,9 @@ test('a link that is turned in and out of --root all the time never leads out of
   const wires = [await ground.wire(), await ground.wire(), await ground.wire()];
   const link = ground.file('in/turning.db');
   const aside = ground.file('in/.aside');
-  // Whoever comes first finds the table.
+  // Whoever comes first finds the table, and never a place where there is no link: a file of that name would be made.
   await wires[0]?.exec(ground.file('in/a.db'), ['CREATE TABLE t (a)']);
+  symlinkSync('a.db', link);
   const codes: Record<string, number> = {};
   for (let round = 0; round < 400; round += 1) {
     // Turned in one step, while requests that were sent before are on their way.
