@@ -19,8 +19,9 @@ import type { NamedDatabases } from './named-databases.js';
 import { deadlineOf, isCancellable, isPassedOn, isStep, PASSED_ON, type PassedOn } from './passed-on.js';
 import { RequestOrder } from './request-order.js';
 import { Subscriptions } from './subscriptions.js';
-import type { ClientConnection, Slot } from './worker/client-connection.js';
+import type { ClientConnection } from './worker/client-connection.js';
 import { COUNTED_REPLY } from './worker/link.js';
+import type { Slot } from './worker/open-requests.js';
 
 /** What the router cannot do by itself. */
 export interface RouterHooks extends DaemonHooks {

@@ -15,10 +15,11 @@ import {
 import type { ByteStream, Listener } from '../../protocol/transport/node-ipc.js';
 import { VERSION } from '../../protocol/transport/this-package.js';
 import { AttachedJob } from './attached-job.js';
-import { ClientConnection, type Slot } from './client-connection.js';
+import { ClientConnection } from './client-connection.js';
 import { type ClientJob, type Job, ParsedFrame } from './intake.js';
 import { IntakeBudget } from './intake-budget.js';
 import { monotonicMs, type Order, type WorkerOptions } from './link.js';
+import type { Slot } from './open-requests.js';
 
 /** Connections of attached clients are numbered from here on, those of the router's clients below. */
 export const FIRST_ATTACHED_LANE = 0x8000_0000;

@@ -1,6 +1,7 @@
-import type { ClientConnection, Slot } from './client-connection.js';
+import type { ClientConnection } from './client-connection.js';
 import type { ClientJob, ParsedFrame } from './intake.js';
 import { COUNTED_REPLY, unreadableError } from './link.js';
+import type { Slot } from './open-requests.js';
 
 interface JobHooks {
   /** So many bytes of replies have left for its side. */

@@ -5,27 +5,7 @@ import type { ErrorCode, ErrorReply, Limits, RequestId, WorkingEvent } from '../
 import { GatheredWrites } from '../../protocol/transport/gathered-writes.js';
 import type { ByteStream } from '../../protocol/transport/node-ipc.js';
 import type { IntakeBudget } from './intake-budget.js';
-
-/** The place of one request's answer. Requests without an id are answered in the order in which they came. */
-export interface Slot {
-  readonly id: RequestId | undefined;
-  readonly bytes: number;
-  /** What is to be written for it, while an earlier one without an id has no answer yet. */
-  held: { payload: string | Buffer; onFlushed: (() => void) | undefined }[] | null;
-  done: boolean;
-  /** What may follow when the answer is written, in its order. */
-  after: (() => void) | null;
-  /** What the client may cancel; null when that is nothing. */
-  work: Cancellable | null;
-  /** The requests without a complete answer, as a list: a Map would cost more than the rest of the slot. */
-  older: Slot | null;
-  newer: Slot | null;
-}
-
-/** A request that can be stopped, perhaps. It is answered all the same. */
-export interface Cancellable {
-  cancel(): void;
-}
+import { OpenRequests, type Slot } from './open-requests.js';
 
 /** Bytes that may wait to be written to a client before nothing more is read from it. */
 const OUTPUT_MARK = 1024 * 1024;
@@ -66,14 +46,9 @@ export class ClientConnection {
   readonly #budget: IntakeBudget;
   readonly #hooks: ConnectionHooks;
   readonly #decoder: FrameDecoder;
-  /** Requests without an id that have no complete answer yet, oldest first. */
-  readonly #ordered: Slot[] = [];
+  readonly #requests: OpenRequests;
   readonly #wake = () => this.#pump();
   readonly #waitForRoom: (() => void)[] = [];
-  /** Of those without a complete answer, the one that came last. */
-  #newest: Slot | null = null;
-  #inFlight = 0;
-  #inFlightBytes = 0;
   #paused = false;
   #pumping = false;
   /** The client has sent all it will send. */
@@ -102,6 +77,7 @@ export class ClientConnection {
     this.#output = new GatheredWrites(stream.socket);
     this.#limits = limits;
     this.#budget = budget;
+    this.#requests = new OpenRequests(budget, (payload, onFlushed) => this.#write(payload, onFlushed));
     this.#hooks = hooks;
     this.#decoder = new FrameDecoder(limits.max_frame);
     // A client may end its side after its last request and still get the answers.
@@ -121,7 +97,7 @@ export class ClientConnection {
       // May come while there is no room for what came before it.
       this.#ended = true;
       this.#endWhenDone();
-      if (this.#inFlight > 0 && !this.#closed)
+      if (this.#requests.count > 0 && !this.#closed)
         this.#working = setInterval(() => this.#signOfLife(), WORKING_MS).unref();
     });
     this.#socket.on('close', () => this.#end());
@@ -129,20 +105,12 @@ export class ClientConnection {
 
   /** Requests without a complete answer. */
   get inFlight(): number {
-    return this.#inFlight;
+    return this.#requests.count;
   }
 
   /** Opens the place of an answer. */
   accept(id: RequestId | undefined, bytes: number): Slot {
-    const older = this.#newest;
-    const slot: Slot = { id, bytes, held: null, done: false, after: null, work: null, older, newer: null };
-    if (older !== null) older.newer = slot;
-    this.#newest = slot;
-    this.#inFlight += 1;
-    this.#inFlightBytes += bytes;
-    this.#budget.take(bytes);
-    if (id === undefined) this.#ordered.push(slot);
-    return slot;
+    return this.#requests.open(id, bytes);
   }
 
   /**
@@ -150,17 +118,12 @@ export class ClientConnection {
    * @returns false when there is none without its answer
    */
   cancel(by: Slot, id: RequestId): boolean {
-    for (let slot = by.older; slot !== null; slot = slot.older) {
-      if (slot.id !== id) continue;
-      slot.work?.cancel();
-      return true;
-    }
-    return false;
+    return this.#requests.cancel(by, id);
   }
 
   /** Sends an event frame before the request's answer. */
   event(slot: Slot, payload: Buffer): void {
-    this.#put(slot, payload, undefined);
+    this.#requests.put(slot, payload, undefined);
   }
 
   /**
@@ -169,7 +132,7 @@ export class ClientConnection {
    */
   answer(slot: Slot, payload: string | Buffer, onFlushed?: () => void): void {
     if (slot.done) return;
-    this.#put(slot, payload, onFlushed);
+    this.#requests.put(slot, payload, onFlushed);
     this.#finish(slot);
   }
 
@@ -227,19 +190,7 @@ export class ClientConnection {
 
   /** Its answer is complete. */
   #finish(slot: Slot): void {
-    slot.done = true;
-    const { older, newer } = slot;
-    if (older !== null) older.newer = newer;
-    if (newer !== null) newer.older = older;
-    else this.#newest = older;
-    slot.work = null;
-    slot.older = null;
-    slot.newer = null;
-    this.#inFlight -= 1;
-    this.#inFlightBytes -= slot.bytes;
-    this.#budget.give(slot.bytes);
-    if (slot.id === undefined) this.#release();
-    else slot.after?.();
+    this.#requests.close(slot);
     // Whether there is room again is looked at only where something waits for it.
     if (!this.#emptied || this.#paused) this.#pump();
     this.#endWhenDone();
@@ -254,29 +205,6 @@ export class ClientConnection {
     }
     this.#socket.pause();
     this.#paused = true;
-  }
-
-  #put(slot: Slot, payload: string | Buffer, onFlushed: (() => void) | undefined): void {
-    if (slot.id !== undefined || this.#ordered[0] === slot) {
-      this.#write(payload, onFlushed);
-      return;
-    }
-    slot.held ??= [];
-    slot.held.push({ payload, onFlushed });
-  }
-
-  /** Writes what had to wait for the oldest answer without an id. */
-  #release(): void {
-    for (;;) {
-      const first = this.#ordered[0];
-      if (first === undefined) return;
-      const { held } = first;
-      first.held = null;
-      for (const { payload, onFlushed } of held ?? []) this.#write(payload, onFlushed);
-      if (!first.done) return;
-      this.#ordered.shift();
-      first.after?.();
-    }
   }
 
   #write(payload: string | Buffer, onFlushed: (() => void) | undefined): void {
@@ -315,13 +243,13 @@ export class ClientConnection {
   }
 
   #hasIntakeRoom(): boolean {
-    if (this.#inFlight > 0 && this.#budget.isFull) {
+    if (this.#requests.count > 0 && this.#budget.isFull) {
       this.#budget.wait(this.#wake);
       return false;
     }
     return (
-      this.#inFlight < this.#limits.max_in_flight &&
-      this.#inFlightBytes <= 2 * this.#limits.max_frame &&
+      this.#requests.count < this.#limits.max_in_flight &&
+      this.#requests.bytes <= 2 * this.#limits.max_frame &&
       this.#output.length <= OUTPUT_MARK
     );
   }
@@ -345,7 +273,7 @@ export class ClientConnection {
       this.#toldEnded = true;
       this.#hooks.ended();
     }
-    if (this.#inFlight > 0 || this.#closed || this.#pumping) return;
+    if (this.#requests.count > 0 || this.#closed || this.#pumping) return;
     if (this.#fatal !== null) {
       this.#write(this.#fatal, undefined);
       this.#stop();
