@@ -79,8 +79,10 @@ export class Databases implements DatabaseNeighbours {
     refuseCompanion(path);
     if (path.startsWith(`${this.trash}${sep}`)) throw inTrash(path);
     const database = this.at(path);
-    database.look(found);
-    if (found !== undefined) this.#claim(database, found);
+    // Not what the spelling showed: a link may have been turned since, and this file would be taken for exchanged or deleted.
+    const file = lookAt(path);
+    database.look(file);
+    if (file !== undefined) this.#claim(database, file);
     this.#bySpelling.set(spelling, database);
     return database;
   }
