@@ -1,6 +1,9 @@
 /** Milliseconds without work after which the main file is made complete. */
 const SETTLE_MS = 1_000;
 
+/** Milliseconds for which a worker stays awake for an only client. */
+const LINGER_MS = 0.1;
+
 /** What is done when nothing is to be done. */
 export interface RestHooks {
   /** After a short rest: bring the WAL home. */
@@ -19,6 +22,7 @@ export class Rest {
   #since = performance.now();
   #settleTimer: NodeJS.Timeout | undefined;
   #idleTimer: NodeJS.Timeout | undefined;
+  #lingers = false;
 
   /** @param idleMs 0 for never */
   constructor(idleMs: number, hooks: RestHooks) {
@@ -32,6 +36,23 @@ export class Rest {
     this.#since = performance.now();
     if (this.#settleTimer === undefined) this.#waitToSettle(SETTLE_MS);
     if (this.#idleTimer === undefined && this.#idleMs > 0) this.#waitForIdle(this.#idleMs);
+  }
+
+  /**
+   * Looks for more work for a moment before the thread sleeps: to be woken takes longer than a client that waits for each
+   * answer takes for its next batch. It costs no more than sleeping so shortly does (see docs/performance.md).
+   */
+  linger(): void {
+    if (this.#lingers) return;
+    this.#lingers = true;
+    this.#look();
+  }
+
+  #look(): void {
+    setImmediate(() => {
+      if (performance.now() - this.#since < LINGER_MS) this.#look();
+      else this.#lingers = false;
+    });
   }
 
   /** For good. */

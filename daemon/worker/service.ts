@@ -63,6 +63,8 @@ export class DatabaseService {
   /** Looks after what waits while a client has the writer for itself. */
   #latePoll: NodeJS.Timeout | undefined;
   #running = false;
+  /** The last group was a single batch: its client waits for each answer, it seems. */
+  #oneByOne = false;
   /** Work begins at the end of this turn of the event loop. */
   #woken = false;
   /** The file is closed for good, and this service with it. */
@@ -232,7 +234,10 @@ export class DatabaseService {
     // Clients that go, and questions for figures, are no work: they do not keep the worker here.
     if (!worked) return;
     this.#quiet(false);
-    if (!this.#closed) this.#rest.begin();
+    if (this.#closed) return;
+    this.#rest.begin();
+    // Of several clients, the others need the processor; what one sends together is better taken together.
+    if (this.#oneByOne && this.#clients.size === 1) this.#rest.linger();
   }
 
   #next(): Job | StepJob | undefined {
@@ -246,8 +251,11 @@ export class DatabaseService {
         return this.#desk.step(job);
       case 'transaction':
         return this.#desk.run(job);
-      case 'batch':
-        return this.#groups.run(this.#intake.gather(job, this.#turns.finishing));
+      case 'batch': {
+        const group = this.#intake.gather(job, this.#turns.finishing);
+        this.#oneByOne = group.work.length === 1;
+        return this.#groups.run(group);
+      }
       default:
         return never(job);
     }
