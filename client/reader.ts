@@ -132,7 +132,6 @@ export class Reader {
     const file = this.#files();
     if (this.#db !== null && this.#file === file && this.#index === this.#indexes()) return this.#db;
     this.#release();
-    this.#file = file;
     const db = new (betterSqlite3())(this.#path, {
       readonly: true,
       fileMustExist: true,
@@ -154,6 +153,7 @@ export class Reader {
       throw error;
     }
     this.#db = db;
+    this.#file = file;
     this.#index = this.#indexes();
     return db;
   }
@@ -162,14 +162,6 @@ export class Reader {
   #files(): string {
     if (this.#db?.inTransaction === true && this.#file !== null) return this.#file;
     return [fileAt(this.#path), ...this.#attach.map(([, path]) => fileAt(path))].join();
-  }
-
-  /**
-   * Whether the path shows another file than the one that was read. SQLite opens the WAL by its name when it first reads: the
-   * old file with the new one's WAL can look like anything.
-   */
-  #exchanged(): boolean {
-    return this.#file !== null && this.#files() !== this.#file;
   }
 
   #indexes(): string {
@@ -184,8 +176,7 @@ export class Reader {
       } catch (error) {
         const code = codeOf(error) ?? '';
         if (error instanceof SkylineError) throw error;
-        if (tries >= MAX_TRIES || !(PASSING.test(code) || this.#exchanged()))
-          throw readFailure(this.#path, error, code);
+        if (tries >= MAX_TRIES || !PASSING.test(code)) throw readFailure(this.#path, error, code);
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
       }
     }

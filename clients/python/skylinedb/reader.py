@@ -109,7 +109,6 @@ class Reader:
         if self._db is not None and file == self._file:
             return self._db
         self._release()
-        self._file = file
         uri = f"file:{quote(os.path.abspath(self._path))}?mode=ro"
         db = sqlite3.connect(
             uri, uri=True, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
@@ -156,10 +155,7 @@ class Reader:
                         ) from error
                     if self._reads_bad_text(error):
                         continue
-                    # SQLite opens the WAL by its name when it first reads: the old file with the WAL of one that has taken
-                    # its place can look like anything.
-                    exchanged = _file_at(self._path) != self._file[0]
-                    passing = (exchanged or _PASSING.search(str(error)) is not None) and time.monotonic() < until
+                    passing = _PASSING.search(str(error)) is not None and time.monotonic() < until
                     if not passing or tries >= _MAX_TRIES:
                         raise _failure(self._path, error) from error
                 except UnicodeEncodeError as error:
