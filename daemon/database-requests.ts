@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { setImmediate as immediate } from 'node:timers/promises';
 import { invalidRequest, never, SkylineError } from '../protocol/errors.js';
 import type {
   BackupRequest,
@@ -99,15 +100,7 @@ export class DatabaseRequests {
   }
 
   async #ping(database: RoutedDatabase, asker: Asker): Promise<object> {
-    // Behind this client's own batches, so that it sees their rev, and the file that the first of them makes; otherwise
-    // what is known is as good.
-    const ask =
-      mayExist(database) &&
-      database.state === 'open' &&
-      (database.known === null || database.worker?.state !== 'serving' || database.attached || asker.busy);
-    const position = ask
-      ? ((await database.order({ op: 'position' }, asker.lane)) as unknown as Position)
-      : ((await this.#whilePreparing(database)) ?? database.known);
+    const position = await this.#position(database, asker);
     return {
       version: VERSION,
       db_path: database.path,
@@ -119,13 +112,24 @@ export class DatabaseRequests {
   }
 
   /** Attached clients may have been answered with more than the router has heard of. */
-  async #whilePreparing({ state, worker, attached }: RoutedDatabase): Promise<Position | null> {
-    if (state !== 'preparing' || worker?.state !== 'serving' || !attached) return null;
-    try {
-      return (await worker.order({ op: 'stats' })) as unknown as Position;
-    } catch {
-      // It has ended: what it had committed is told by the next one.
-      return null;
+  async #position(database: RoutedDatabase, asker: Asker): Promise<Position | null> {
+    for (;;) {
+      const { state, worker, attached, known } = database;
+      const serving = worker?.state === 'serving';
+      if (state === 'open') {
+        // Behind this client's own batches, so that it sees their rev, and the file that the first of them makes; otherwise
+        // what is known is as good.
+        const ask = mayExist(database) && (known === null || !serving || attached || asker.busy);
+        if (!ask) return known;
+        return (await database.order({ op: 'position' }, asker.lane)) as unknown as Position;
+      }
+      if (state !== 'preparing' || !serving || !attached) return known;
+      try {
+        return (await worker.order({ op: 'stats' })) as unknown as Position;
+      } catch {
+        // It has ended, and so has the preparing, as soon as that is heard: the next worker tells what this one had committed.
+        await immediate();
+      }
     }
   }
 

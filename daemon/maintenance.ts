@@ -44,7 +44,7 @@ export class Maintenance {
       mustExist(database.path);
       if (database.state === 'open') database.maintenance.moveTo('preparing');
       try {
-        await within(timeoutMs, database, database.order({ op: 'prepare', timeoutMs }));
+        await this.#prepare(database, timeoutMs);
       } catch (error) {
         database.maintenance.moveTo('open');
         throw error;
@@ -186,11 +186,7 @@ export class Maintenance {
 
   /** Finishes the queue, empties the WAL and closes the file. Returns where it stood. */
   async #empty(database: RoutedDatabase, timeoutMs: number): Promise<Position> {
-    const position = (await within(
-      timeoutMs,
-      database,
-      database.order({ op: 'prepare', timeoutMs }),
-    )) as unknown as Position;
+    const position = await this.#prepare(database, timeoutMs);
     await within(timeoutMs, database, database.closeWorker(Math.max(1, timeoutMs)));
     if (walBytes(database.path) > 0) {
       throw new SkylineError(
@@ -198,6 +194,14 @@ export class Maintenance {
         `${database.path}: another program has written to the database while it was being closed. Try again; the database is open again.`,
       );
     }
+    return position;
+  }
+
+  /** Finishes the queue and empties the WAL. Returns where it stands, which nothing changes from here on. */
+  async #prepare(database: RoutedDatabase, timeoutMs: number): Promise<Position> {
+    const prepared = within(timeoutMs, database, database.order({ op: 'prepare', timeoutMs }));
+    const position = (await prepared) as unknown as Position;
+    database.known = position;
     return position;
   }
 

@@ -1,33 +1,67 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Fixture } from '../support/fixture.js';
 import { Playground, until } from '../support/playground.js';
+import type { Message, Wire } from '../support/wire.js';
+
+/** Nobody is told an older rev than an attached client was answered, of which the router has heard nothing. */
 
 let ground: Playground;
-beforeEach(() => {
+let db: string;
+let wire: Wire;
+beforeEach(async () => {
   ground = new Playground();
+  await ground.daemon();
+  db = ground.file('x.db');
+  wire = await ground.wire();
+  await wire.exec(db, ['CREATE TABLE t (a)']);
+  const { endpoint } = await wire.request({ type: 'Attach', db });
+  const direct = await ground.wire(String(endpoint));
+  for (let n = 0; n < 5; n += 1) await direct.exec(db, ['INSERT INTO t VALUES (1)']);
 });
 afterEach(async () => {
   await ground.dispose();
 });
 
-test('while a database is being prepared, nobody is told an older rev than an attached client was answered', async () => {
-  await ground.daemon();
-  const db = ground.file('x.db');
-  const wire = await ground.wire();
-  await wire.exec(db, ['CREATE TABLE t (a)']);
-  const { endpoint } = await wire.request({ type: 'Attach', db });
-  const direct = await ground.wire(String(endpoint));
-  const reader = await Fixture.start(ground, 'hold-read-transaction', db);
-  for (let n = 0; n < 5; n += 1) await direct.exec(db, ['INSERT INTO t VALUES (1)']);
-  expect(await wire.request({ type: 'Ping', db })).toMatchObject({ rev: 6, state: 'open' });
+/** Prepares it on a connection of its own; resolves once that has begun. */
+async function prepare(): Promise<{ answer: Promise<Message> }> {
   const other = await ground.wire();
-  const preparing = other.request({ type: 'PrepareForMaintenance', db, timeout_ms: 3_000 });
-  preparing.catch(() => undefined);
+  const answer = other.request({ type: 'PrepareForMaintenance', db });
+  answer.catch(() => undefined);
   await until(
     'it is being prepared',
     async () => (await wire.request({ type: 'Ping', db })).state === 'preparing',
   );
-  expect(await wire.request({ type: 'Ping', db })).toMatchObject({ rev: 6, epoch: 1 });
+  return { answer };
+}
+
+test('while a reader keeps the database from being prepared', async () => {
+  const reader = await Fixture.start(ground, 'hold-read-transaction', db);
+  expect(await wire.request({ type: 'Ping', db })).toMatchObject({ rev: 6, state: 'open' });
+  const { answer } = await prepare();
+  expect(await wire.request({ type: 'Ping', db })).toMatchObject({ rev: 6, epoch: 1, state: 'preparing' });
   await reader.end();
-  await preparing;
+  await answer;
+});
+
+test('when the worker is killed meanwhile', async () => {
+  const reader = await Fixture.start(ground, 'hold-read-transaction', db);
+  const { answer } = await prepare();
+  const [worker = 0] = ground.workers();
+  process.kill(worker, 'SIGSTOP');
+  const asked = wire.request({ type: 'Ping', db, id: 'asked' });
+  // Answered by the router, after it has passed on the one before.
+  await wire.request({ type: 'Ping' });
+  process.kill(worker, 'SIGKILL');
+  expect(await asked).toMatchObject({ rev: 6, state: 'open' });
+  expect(await answer).toMatchObject({ code: 'WORKER_CRASHED' });
+  await reader.end();
+});
+
+test('when the worker is killed after it has prepared the database', async () => {
+  const { answer } = await prepare();
+  expect(await answer).toMatchObject({ status: 'ok' });
+  const [worker = 0] = ground.workers();
+  process.kill(worker, 'SIGKILL');
+  await until('it has ended', async () => ground.workers().every((pid) => pid !== worker));
+  expect(await wire.request({ type: 'Ping', db })).toMatchObject({ rev: 6, state: 'preparing' });
 });
