@@ -16,10 +16,24 @@ export interface ReaderOptions {
   readonly attach?: { readonly [schema: string]: string };
 }
 
-/** Moments in which another process opens or closes the database: they pass. */
-const PASSING = /^SQLITE_(BUSY|CANTOPEN|PROTOCOL|READONLY_(RECOVERY|CANTINIT|CANTLOCK))/;
+/** Moments in which another process opens, closes or repairs the database: they pass. */
+const PASSING = /^SQLITE_(BUSY|CANTOPEN|PROTOCOL|READONLY_(RECOVERY|ROLLBACK|CANTINIT|CANTLOCK))/;
 const MAX_TRIES = 50;
 const PAUSE_MS = 5;
+
+/** Which files are at the paths. */
+interface Files {
+  readonly main: string;
+  /** The `-shm`s that are shared with the writers. */
+  readonly index: string;
+  readonly allInWalMode: boolean;
+}
+
+/** Another file has come to the path in the middle of the work: it is done once more, on that one. */
+class Exchanged extends Error {
+  readonly code = 'SQLITE_BUSY';
+  override readonly message = 'the file was exchanged again and again while it was read';
+}
 
 /**
  * Reads a database file directly: no daemon, no copy, SQLite's own speed. It cannot write, and it follows the file when it
@@ -29,10 +43,9 @@ export class Reader {
   readonly #path: string;
   readonly #busyTimeoutMs: number;
   readonly #attach: readonly (readonly [schema: string, path: string])[];
+  readonly #paths: readonly string[];
   #db: BetterSqlite3.Database | null = null;
-  #file: string | null = null;
-  /** The `-shm` that it shares with the writer. */
-  #index = '';
+  #open: Files | null = null;
   #closed = false;
 
   /**
@@ -43,6 +56,7 @@ export class Reader {
     this.#path = path;
     this.#busyTimeoutMs = options.busyTimeoutMs ?? 5_000;
     this.#attach = Object.entries(options.attach ?? {});
+    this.#paths = [path, ...this.#attach.map(([, other]) => other)];
     this.#retrying(() => this.#current());
   }
 
@@ -63,9 +77,12 @@ export class Reader {
   /** All rows, as arrays in the order of the columns: nothing is lost where two have the same name. */
   rows(sql: string, params?: SqlParams): { columns: string[]; rows: SqlOutput[][] } {
     return this.#retrying(() => {
-      const stmt = this.#current().prepare<unknown[]>(sql);
+      const db = this.#current();
+      const stmt = db.prepare<unknown[]>(sql);
       if (!stmt.reader) throw onlyReads();
-      return rowsOf(stmt, sql, params);
+      const read = rowsOf(stmt, sql, params);
+      this.#refuseMixture(db);
+      return read;
     });
   }
 
@@ -92,7 +109,8 @@ export class Reader {
       attach: Object.fromEntries(this.#attach),
     });
     try {
-      const stmt = own.#retrying(() => own.#current().prepare<unknown[]>(sql));
+      const db = own.#retrying(() => own.#begin());
+      const stmt = own.#retrying(() => db.prepare<unknown[]>(sql));
       if (!stmt.reader || !stmt.readonly) throw onlyReads();
       const columns = columnsOf(stmt);
       const rows = stmt
@@ -112,8 +130,14 @@ export class Reader {
    * @param work must not wait for anything: as long as it lasts, the WAL cannot be emptied
    */
   snapshot<T>(work: () => T): T {
-    const db = this.#retrying(() => this.#current());
-    return db.transaction(work).deferred();
+    const outer = this.#retrying(() => this.#current());
+    if (outer.inTransaction) return outer.transaction(work)();
+    const db = this.#retrying(() => this.#begin());
+    try {
+      return db.transaction(work)();
+    } finally {
+      if (db.inTransaction) db.exec('ROLLBACK');
+    }
   }
 
   /** Closes the file. Idempotent. */
@@ -126,11 +150,12 @@ export class Reader {
     this.close();
   }
 
-  /** The connection to the file that is at the path now. */
+  /** The connection to the file that is at the path now; inside a transaction, to the one that was read. */
   #current(): BetterSqlite3.Database {
     if (this.#closed) throw new SkylineError('INVALID_REQUEST', 'This reader is closed.');
-    const file = this.#files();
-    if (this.#db !== null && this.#file === file && this.#index === this.#indexes()) return this.#db;
+    if (this.#db?.inTransaction === true) return this.#db;
+    const files = this.#look();
+    if (this.#db !== null && sameFiles(files, this.#open)) return this.#db;
     this.#release();
     const db = new (betterSqlite3())(this.#path, {
       readonly: true,
@@ -140,33 +165,56 @@ export class Reader {
     try {
       db.pragma('query_only = ON');
       db.pragma('wal_autocheckpoint = 0');
-      // Opens the WAL too. If the file was replaced since the look above, main file and WAL may not belong together.
-      db.pragma('schema_version');
-      for (const [schema, path] of this.#attach) {
-        db.prepare(`ATTACH ? AS ${quoted(schema)}`).run(path);
-        db.pragma(`${quoted(schema)}.schema_version`);
-      }
-      if (this.#files() !== file)
-        throw Object.assign(new Error('replaced while opening'), { code: 'SQLITE_BUSY' });
+      for (const [schema, path] of this.#attach) db.prepare(`ATTACH ? AS ${quoted(schema)}`).run(path);
+      this.#touch(db);
     } catch (error) {
       db.close();
-      throw error;
+      throw this.#look().main === files.main ? error : new Exchanged();
+    }
+    // Of the same file, too: a -shm that was removed in between would never tell of the writer's commits.
+    if (!sameFiles(this.#look(), files)) {
+      db.close();
+      throw new Exchanged();
     }
     this.#db = db;
-    this.#file = file;
-    this.#index = this.#indexes();
+    this.#open = files;
     return db;
   }
 
-  /** Inside a transaction that has read, the file is the one it has read. */
-  #files(): string {
-    if (this.#db?.inTransaction === true && this.#file !== null) return this.#file;
-    return [fileAt(this.#path), ...this.#attach.map(([, path]) => fileAt(path))].join();
+  /** Reads something of each file. SQLite opens a WAL by its name, when it first reads. */
+  #touch(db: BetterSqlite3.Database): void {
+    for (const schema of ['main', ...this.#attach.map(([name]) => name)])
+      db.pragma(`${quoted(schema)}.schema_version`);
   }
 
-  #indexes(): string {
-    if (this.#db?.inTransaction === true) return this.#index;
-    return [indexAt(this.#path), ...this.#attach.map(([, path]) => indexAt(path))].join();
+  /** Begins a transaction that has read: from here on it sees the same, of the same files. */
+  #begin(): BetterSqlite3.Database {
+    const db = this.#current();
+    db.exec('BEGIN');
+    try {
+      this.#touch(db);
+      if (this.#exchanged()) throw new Exchanged();
+      return db;
+    } catch (error) {
+      db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  /** Where none has a WAL open yet, the last statement may have opened that of a file which has just come to the path. */
+  #refuseMixture(db: BetterSqlite3.Database): void {
+    if (this.#open?.allInWalMode === false && !db.inTransaction && this.#exchanged()) throw new Exchanged();
+  }
+
+  /** Whether a path shows another file than the one that is open. */
+  #exchanged(): boolean {
+    return this.#open !== null && this.#look().main !== this.#open.main;
+  }
+
+  #look(): Files {
+    const main = this.#paths.map(fileAt).join();
+    const indexes = this.#paths.map(indexAt);
+    return { main, index: indexes.join(), allInWalMode: !indexes.includes('') };
   }
 
   #retrying<T>(work: () => T): T {
@@ -174,10 +222,14 @@ export class Reader {
       try {
         return work();
       } catch (error) {
-        const code = codeOf(error) ?? '';
         if (error instanceof SkylineError) throw error;
-        if (tries >= MAX_TRIES || !PASSING.test(code)) throw readFailure(this.#path, error, code);
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
+        const code = codeOf(error) ?? '';
+        // A mixture of two files can look like anything.
+        const exchanged =
+          error instanceof Exchanged || (this.#db?.inTransaction !== true && this.#exchanged());
+        if (tries >= MAX_TRIES || !(exchanged || PASSING.test(code)))
+          throw readFailure(this.#path, error, code);
+        if (!exchanged) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
       }
     }
   }
@@ -185,7 +237,7 @@ export class Reader {
   #release(): void {
     this.#db?.close();
     this.#db = null;
-    this.#file = null;
+    this.#open = null;
   }
 }
 
@@ -209,6 +261,10 @@ function fileAt(path: string): string {
   if (!stat.isFile())
     throw new SkylineError('DATABASE_NOT_ALLOWED', `${path} is no regular file, so no database.`);
   return `${stat.dev}:${stat.ino}`;
+}
+
+function sameFiles(one: Files, other: Files | null): boolean {
+  return one.main === other?.main && one.index === other.index;
 }
 
 /** Another one than before: the file was exchanged, and this connection would not hear of the writer's commits any more. */
@@ -292,7 +348,14 @@ function readFailure(path: string, error: unknown, code: string): SkylineError {
     return new SkylineError('BUSY', `${path}: ${message}. Another process holds it; try again.`, {
       cause: error,
     });
-  if (code.startsWith('SQLITE_CANTOPEN')) {
+  if (code === 'SQLITE_READONLY_ROLLBACK' || code === 'SQLITE_READONLY_RECOVERY') {
+    return new SkylineError(
+      'BUSY',
+      `${path}: whoever wrote it last was cut off in the middle. The next write through the daemon repairs it; try again.`,
+      { cause: error },
+    );
+  }
+  if (code.startsWith('SQLITE_CANTOPEN') || code.startsWith('SQLITE_READONLY_CANT')) {
     return new SkylineError(
       'IO_ERROR',
       `${path}: ${message}. A database in WAL mode can only be read where its folder is writable.`,

@@ -115,7 +115,7 @@ export class DatabaseRequests {
   async #position(database: RoutedDatabase, asker: Asker): Promise<Position | null> {
     for (;;) {
       const { state, worker, attached, known } = database;
-      const serving = worker?.state === 'serving';
+      const serving = worker?.state === 'serving' && worker.opened;
       if (state === 'open') {
         // Behind this client's own batches, so that it sees their rev, and the file that the first of them makes; otherwise
         // what is known is as good.

@@ -173,6 +173,8 @@ export class Maintenance {
     if (database.state === 'open') database.maintenance.moveTo('preparing');
     try {
       const position = await this.#empty(database, timeoutMs);
+      // Whoever kept it open keeps its -shm there, and another file may soon lie beside that.
+      forgetWalIndex(database.path, true);
       const file = factsOf(database.path);
       this.#records.write(
         record({ db: database.path, since: new Date().toISOString(), known: position, file }),

@@ -1,5 +1,14 @@
+import { renameSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { fill, inMainFileAlone, integrity, openers, standing, walBytes } from '../support/database-files.js';
+import {
+  fill,
+  inMainFileAlone,
+  integrity,
+  makeFile,
+  openers,
+  standing,
+  walBytes,
+} from '../support/database-files.js';
 import { Fixture } from '../support/fixture.js';
 import { Playground, until } from '../support/playground.js';
 import type { Wire } from '../support/wire.js';
@@ -120,6 +129,23 @@ test('an idle reader does not keep a database from being closed, and sees the wr
   await fill(wire, DB, 5);
   expect(await reader.say(COUNT)).toBe('[[405]]');
 });
+
+test.each(['wal', 'delete'] as const)(
+  'beside an idle reader of the old file, a new one (%s) can be read as soon as it is in its place',
+  async (journal) => {
+    const old = await guest('idle-reader');
+    expect(await wire.request({ type: 'CloseDatabase', db: DB })).toMatchObject({ closed: true });
+    const next = ground.file('next.db');
+    // It has more pages than the old one's WAL index tells of.
+    await makeFile(ground, next, 2_000, 'next', journal);
+    renameSync(file, ground.file('before.db'));
+    renameSync(next, file);
+    const reader = await guest('idle-reader');
+    expect(await reader.say(COUNT)).toBe('[[2000]]');
+    expect(await reader.say('PRAGMA quick_check')).toBe('[["ok"]]');
+    expect(await old.say(COUNT)).toBe('[[400]]');
+  },
+);
 
 test('an idle foreign writer does not keep a database from being closed, and can write after it', async () => {
   const writer = await guest('idle-reader', 'rw');

@@ -51,7 +51,7 @@ class Reader:
         self._path = path
         self._busy_timeout = busy_timeout
         self._db: Optional[sqlite3.Connection] = None
-        #: Which file it is, and which ``-shm`` it shares with the writer.
+        #: What is open: which file, and which ``-shm``, which it shares with the writer; "" outside of WAL mode.
         self._file: Tuple[str, str] = ("", "")
         #: Of the statement that is being prepared: whether it may not be, and whether it means to write.
         self._refused = self._writes = False
@@ -71,9 +71,13 @@ class Reader:
             self._refused = self._writes = False
             cursor = db.execute(sql, bound)
             try:
-                return [column[0] for column in cursor.description or ()], cursor.fetchall()
+                result = [column[0] for column in cursor.description or ()], cursor.fetchall()
             finally:
                 cursor.close()
+            # Without a WAL so far, it may have opened that of a file which has just come to the path: a mixture of two.
+            if self._file[1] == "" and self._exchanged():
+                raise _Exchanged()
+            return result
 
         return self._retrying(read)
 
@@ -105,7 +109,7 @@ class Reader:
         """The connection to the file that is at the path now."""
         if self._closed:
             raise invalid_request("This reader is closed.")
-        file = (_file_at(self._path), _identity(f"{self._path}-shm"))
+        file = self._look()
         if self._db is not None and file == self._file:
             return self._db
         self._release()
@@ -116,16 +120,29 @@ class Reader:
         try:
             db.execute("PRAGMA query_only = ON")
             db.execute("PRAGMA wal_autocheckpoint = 0")
-            # Opens the WAL too. If the file was replaced since the look above, main file and WAL may not belong together.
+            # Opens the WAL, by its name: it need not be that of the file which was looked at.
             db.execute("PRAGMA schema_version").fetchall()
-            if _file_at(self._path) != file[0]:
-                raise sqlite3.OperationalError("database is locked: it was replaced while it was opened")
             db.set_authorizer(self._authorize)
+            # The -shm too: one that was removed in between would never tell of the writer's commits.
+            if self._look() != file:
+                raise _Exchanged()
+        except sqlite3.Error as error:
+            db.close()
+            if _file_at(self._path) != file[0]:
+                raise _Exchanged() from error
+            raise
         except BaseException:
             db.close()
             raise
-        self._db, self._file = db, (file[0], _identity(f"{self._path}-shm"))
+        self._db, self._file = db, file
         return db
+
+    def _look(self) -> Tuple[str, str]:
+        return _file_at(self._path), _identity(f"{self._path}-shm")
+
+    def _exchanged(self) -> bool:
+        """Whether the path shows another file than the one that is open."""
+        return self._db is not None and _file_at(self._path) != self._file[0]
 
     def _authorize(self, action: int, first: Any, second: Any, _database: Any, _trigger: Any) -> int:
         """https://sqlite.org/c3ref/set_authorizer.html: asked while a statement is prepared."""
@@ -155,9 +172,13 @@ class Reader:
                         ) from error
                     if self._reads_bad_text(error):
                         continue
+                    # A mixture of two files can look like anything.
+                    exchanged = isinstance(error, _Exchanged) or self._exchanged()
                     passing = _PASSING.search(str(error)) is not None and time.monotonic() < until
-                    if not passing or tries >= _MAX_TRIES:
+                    if tries >= _MAX_TRIES or not (exchanged or passing):
                         raise _failure(self._path, error) from error
+                    if exchanged:
+                        continue
                 except UnicodeEncodeError as error:
                     raise invalid_request("The SQL has a lone surrogate, which UTF-8 cannot hold.") from error
                 time.sleep(_PAUSE)
@@ -173,6 +194,13 @@ class Reader:
         if self._db is not None:
             self._db.close()
         self._db = None
+
+
+class _Exchanged(sqlite3.OperationalError):
+    """Another file has come to the path in the middle of the work: it is done once more, on that one."""
+
+    def __init__(self) -> None:
+        super().__init__("database is locked: the file was exchanged again and again while it was read")
 
 
 def _bindings(params: Optional[Params]) -> Any:

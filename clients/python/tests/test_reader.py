@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 import unittest
-from typing import Any, Callable
+import unittest.mock
+from typing import Any, Callable, List
 
 from skylinedb import Reader, SkylineError
 
@@ -163,6 +168,114 @@ class Reading(GroundTest):
         for thread in threads:
             thread.join()
         self.assertEqual(errors, [])
+
+
+class Exchanged(unittest.TestCase):
+    """Another file comes to the path in the middle of one call: SQLite opens a WAL by its name when it first reads."""
+
+    def setUp(self) -> None:
+        self.dir = tempfile.mkdtemp(prefix="sky-py-")
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+        self.path = self.file("x.db")
+
+    def file(self, name: str) -> str:
+        return os.path.join(self.dir, name)
+
+    def make(self, name: str, journal: str, rows: int) -> None:
+        """A database of large rows; one in WAL mode has its last change in the WAL alone."""
+        folder = tempfile.mkdtemp(dir=self.dir)
+        plain, copy = os.path.join(folder, "x.db"), self.file(name)
+        db = sqlite3.connect(plain, isolation_level=None)
+        db.execute("CREATE TABLE t (name, filling)")
+        db.executemany("INSERT INTO t VALUES (?, randomblob(3000))", [[name]] * rows)
+        db.execute(f"PRAGMA journal_mode = {journal}")
+        db.execute("UPDATE t SET filling = randomblob(3000) WHERE rowid = 1")
+        # Copied while it is open: closing would bring the WAL home.
+        shutil.copyfile(plain, copy)
+        if journal == "wal":
+            shutil.copyfile(f"{plain}-wal", f"{copy}-wal")
+        db.close()
+
+    def put(self, name: str) -> None:
+        """In the place of whatever is there."""
+        for suffix in ("", "-wal", "-shm"):
+            if os.path.exists(self.path + suffix):
+                os.remove(self.path + suffix)
+            if os.path.exists(self.file(name + suffix)):
+                os.rename(self.file(name + suffix), self.path + suffix)
+
+    def exchange(self) -> None:
+        self.put("new")
+
+    def names(self, reader: Reader) -> List[Any]:
+        return reader.rows("SELECT DISTINCT name FROM t")[1]
+
+    def test_while_it_is_being_opened(self) -> None:
+        for journal in ("wal", "delete"):
+            for rows in (60, 5):
+                with self.subTest(journal=journal, rows=rows):
+                    self.make("new", "wal", 5)
+                    self.make("old", journal, rows)
+                    self.put("old")
+                    real, exchange = sqlite3.connect, [self.exchange]
+
+                    def connect(*args: Any, **options: Any) -> sqlite3.Connection:
+                        db = real(*args, **options)
+                        if exchange:
+                            exchange.pop()()
+                        return db
+
+                    with unittest.mock.patch.object(sqlite3, "connect", connect), Reader(self.path) as reader:
+                        self.assertEqual(self.names(reader), [("new",)])
+
+    def test_while_it_is_open_and_not_in_wal_mode_yet(self) -> None:
+        for rows in (60, 5):
+            with self.subTest(rows=rows):
+                self.make("new", "wal", 5)
+                self.make("old", "delete", rows)
+                self.put("old")
+                with Reader(self.path) as reader:
+                    self.assertEqual(self.names(reader), [("old",)])
+                    real, exchange = reader._current, [self.exchange]
+
+                    def current() -> sqlite3.Connection:
+                        db = real()
+                        if exchange:
+                            exchange.pop()()
+                        return db
+
+                    with unittest.mock.patch.object(reader, "_current", current):
+                        self.assertEqual(self.names(reader), [("new",)])
+
+    def test_the_index_is_made_anew_by_the_writer(self) -> None:
+        self.make("old", "wal", 5)
+        self.put("old")
+        reader = Reader(self.path)
+        # For this one it is opened again.
+        self.write_anew("first")
+        real, looks = Reader._look, [0]
+
+        def look(reader: Reader) -> Any:
+            looks[0] += 1
+            if looks[0] == 2:
+                self.write_anew("second")
+            return real(reader)
+
+        with unittest.mock.patch.object(Reader, "_look", look):
+            self.assertEqual(self.names(reader), [("old",), ("second",)])
+        self.write("third")
+        self.assertEqual(self.names(reader), [("old",), ("second",), ("third",)])
+        reader.close()
+
+    def write_anew(self, name: str) -> None:
+        for suffix in ("-wal", "-shm"):
+            os.remove(self.path + suffix)
+        self.write(name)
+
+    def write(self, name: str) -> None:
+        """By another process: closing a file would drop this one's locks on it."""
+        script = f"import sqlite3; db = sqlite3.connect({self.path!r}); db.execute('INSERT INTO t VALUES (?, 0)', [{name!r}]); db.commit()"
+        subprocess.run([sys.executable, "-c", script], check=True)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,12 @@ async function prepare(): Promise<{ answer: Promise<Message> }> {
   return { answer };
 }
 
+async function killWorker(): Promise<void> {
+  const worker = Number(ground.workers()[0]);
+  process.kill(worker, 'SIGKILL');
+  await until('it has ended', async () => ground.workers().every((pid) => pid !== worker));
+}
+
 test('while a reader keeps the database from being prepared', async () => {
   const reader = await Fixture.start(ground, 'hold-read-transaction', db);
   expect(await wire.request({ type: 'Ping', db })).toMatchObject({ rev: 6, state: 'open' });
@@ -46,7 +52,7 @@ test('while a reader keeps the database from being prepared', async () => {
 test('when the worker is killed meanwhile', async () => {
   const reader = await Fixture.start(ground, 'hold-read-transaction', db);
   const { answer } = await prepare();
-  const [worker = 0] = ground.workers();
+  const worker = Number(ground.workers()[0]);
   process.kill(worker, 'SIGSTOP');
   const asked = wire.request({ type: 'Ping', db, id: 'asked' });
   // Answered by the router, after it has passed on the one before.
@@ -57,11 +63,27 @@ test('when the worker is killed meanwhile', async () => {
   await reader.end();
 });
 
+test('when the next worker has not opened the file yet', async () => {
+  await until('there is a spare worker', async () => ground.spares().length === 1);
+  const spare = Number(ground.spares()[0]);
+  process.kill(spare, 'SIGSTOP');
+  await killWorker();
+  const written = (await ground.wire()).exec(db, ['INSERT INTO t VALUES (2)']);
+  await until('the next one has been asked', async () => {
+    const { databases } = (await wire.request({ type: 'Status' })) as { databases: { worker_pid: number }[] };
+    return databases[0]?.worker_pid === spare;
+  });
+  const asked = wire.request({ type: 'Ping', db, id: 'asked' });
+  // Answered by the router, after it has passed on the one before.
+  await wire.request({ type: 'Ping' });
+  process.kill(spare, 'SIGCONT');
+  expect(await asked).toMatchObject({ rev: 7, state: 'open' });
+  expect(await written).toMatchObject({ rev: 7 });
+});
+
 test('when the worker is killed after it has prepared the database', async () => {
   const { answer } = await prepare();
   expect(await answer).toMatchObject({ status: 'ok' });
-  const [worker = 0] = ground.workers();
-  process.kill(worker, 'SIGKILL');
-  await until('it has ended', async () => ground.workers().every((pid) => pid !== worker));
+  await killWorker();
   expect(await wire.request({ type: 'Ping', db })).toMatchObject({ rev: 6, state: 'preparing' });
 });
