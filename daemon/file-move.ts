@@ -1,4 +1,4 @@
-import { existsSync, linkSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, linkSync, lstatSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { codeOf, messageOf, SkylineError } from '../protocol/errors.js';
 import { walBytes } from './worker/checkpoint.js';
@@ -67,8 +67,9 @@ function isSpellingOf(from: string, to: string): boolean {
   return one !== undefined && one.ino === other?.ino && one.dev === other.dev && one.nlink === 1n;
 }
 
+/** Of a link, itself: it is no name of the file that it leads to, which would be lost if it were taken for one. */
 function fileAt(path: string) {
-  return statSync(path, { bigint: true, throwIfNoEntry: false });
+  return lstatSync(path, { bigint: true, throwIfNoEntry: false });
 }
 
 /** Removes a database's file, or one of its two names. */

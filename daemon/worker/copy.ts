@@ -6,6 +6,7 @@ import {
   existsSync,
   fsyncSync,
   linkSync,
+  lstatSync,
   openSync,
   renameSync,
   rmSync,
@@ -240,7 +241,8 @@ export function swap(path: string, staged: string, kept: string): void {
 export function mendSwap(path: string, kept: string): void {
   const old = statSync(kept, { bigint: true, throwIfNoEntry: false });
   if (old === undefined) return;
-  const now = statSync(path, { bigint: true, throwIfNoEntry: false });
+  // Of a link to the old file, the link: removing what it leads to would lose the file.
+  const now = lstatSync(path, { bigint: true, throwIfNoEntry: false });
   if (now === undefined) renameSync(kept, path);
   else if (now.ino === old.ino && now.dev === old.dev) rmSync(kept);
 }

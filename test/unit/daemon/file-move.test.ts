@@ -7,6 +7,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -56,6 +57,15 @@ describe('a move', () => {
     rmSync(to);
     writeFileSync(`${to}-wal`, 'frames');
     expect(code(() => moveFile(from, to, SELF))).toBe('DATABASE_EXISTS');
+    expect(readFileSync(from, 'utf8')).toBe('rows');
+  });
+
+  test('never takes the place of the file that its own name leads to: that is no other spelling of it', () => {
+    const link = join(dir, 'link.db');
+    symlinkSync('a.db', link);
+    expect(code(() => moveFile(link, from, SELF))).toBe('DATABASE_EXISTS');
+    expect(readFileSync(from, 'utf8')).toBe('rows');
+    expect(mendMove(link, from, inodeOf(link))).toBe(false);
     expect(readFileSync(from, 'utf8')).toBe('rows');
   });
 
