@@ -59,9 +59,9 @@ export class CatalogUpkeep {
     }
   }
 
-  async #removeForGood({ id, name, trash }: CatalogEntry): Promise<void> {
-    // It may have been restored meanwhile.
-    if (!this.#catalog.rows.all().some((entry) => entry.id === id && entry.dropped !== null)) return;
+  async #removeForGood({ id, name, trash, dropped }: CatalogEntry): Promise<void> {
+    // It may have been restored meanwhile, and dropped again: then its time begins anew.
+    if (!this.#catalog.rows.all().some((entry) => entry.id === id && entry.dropped === dropped)) return;
     // The file first: a row without a file is removed the next time, a file without a row never.
     if (trash !== null) removeName(trash);
     await this.#catalog.remove(id);
