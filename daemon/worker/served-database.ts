@@ -104,8 +104,11 @@ export class ServedDatabase {
    */
   async make(deadline = 0): Promise<DatabaseFile> {
     this.#left = undefined;
-    this.#file = await this.#openFile(true, this.patience(deadline));
-    return this.#file;
+    const file = await this.#openFile(true, this.patience(deadline));
+    this.#file = file;
+    // One with a history may have come there since this looked.
+    if (file.stored.id !== null) this.#standing.moveTo(continueFrom(this.options.known, file.stored));
+    return file;
   }
 
   /** Closes a file that was made for what has failed after all: nothing of it stays. */
@@ -120,12 +123,9 @@ export class ServedDatabase {
    * @throws SkylineError `DATABASE_EXISTS` when there is another one
    */
   async create(position: Position): Promise<Position> {
-    if (await this.open()) {
-      const file = await this.file();
-      if (file.stored.id === position.id) return this.position;
-      if (!file.isEmpty)
-        throw new SkylineError('DATABASE_EXISTS', `There is a file at ${this.path} already.`);
-    } else await this.make();
+    const file = (await this.open()) ? await this.file() : await this.make();
+    if (file.stored.id === position.id) return this.position;
+    if (!file.isEmpty) throw new SkylineError('DATABASE_EXISTS', `There is a file at ${this.path} already.`);
     this.#standing.moveTo(position);
     try {
       await this.savePosition();
