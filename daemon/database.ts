@@ -77,7 +77,10 @@ export class RoutedDatabase implements PoolMember {
     );
     this.workers = new DatabaseWorkers(this, context, neighbours, this.#file, this.#log, {
       watched: () => this.#watch !== null,
-      starts: () => this.#watch?.workerStarts(),
+      starts: () => {
+        this.#file.workerStarts();
+        return this.#watch?.workerStarts();
+      },
       hear: (notice) => this.#hear(notice),
       rested: () => this.#offerPlace(),
       ended: (clean, left) => {
@@ -128,13 +131,13 @@ export class RoutedDatabase implements PoolMember {
     return this.worker?.attached ?? false;
   }
 
-  /** What the path pointed to when last looked at. */
+  /** What its worker has open; without one, what the path pointed to when last looked at. */
   get fileId(): FileId | undefined {
     return this.#file.id;
   }
 
   set fileId(found: FileId | undefined) {
-    this.#file.id = found;
+    this.#file.seen = found;
   }
 
   /** Batches accepted and not yet answered. */
@@ -317,9 +320,10 @@ export class RoutedDatabase implements PoolMember {
       case 'opened':
         // A file that is being taken over counts when all of it has succeeded.
         if (this.state !== 'closed') this.known = notice.position;
-        // It may just have been made: an exchange before the next request must be noticed, too.
-        this.#file.appeared();
         this.warnings.look();
+        return;
+      case 'file':
+        this.#file.opened({ dev: BigInt(notice.dev), ino: BigInt(notice.ino) });
         return;
       case 'used':
         // Its clients are at work all the time until it says so again, which must be heard before this is over.

@@ -11,10 +11,12 @@ import { ownerLockPath } from './worker/owner-lock.js';
  */
 export class WatchedFile {
   /** What the path pointed to when last looked at. */
-  id: FileId | undefined;
+  seen: FileId | undefined;
   readonly #path: string;
   readonly #endpoint: string;
   readonly #log: Logger;
+  /** What the worker says that it has open. */
+  #opened: FileId | undefined;
   /** Another file has come under the worker that is being stopped for it. */
   #exchanged = false;
   /** The WAL of a worker that did not leave by itself; null when there is none. */
@@ -26,6 +28,11 @@ export class WatchedFile {
     this.#log = log;
   }
 
+  /** What the worker has open, or else what the path pointed to when last looked at: what it shows now is compared with this. */
+  get id(): FileId | undefined {
+    return this.#opened ?? this.seen;
+  }
+
   /** The worker has another file open than the one that the path points to now. */
   get exchanged(): boolean {
     return this.#exchanged;
@@ -34,17 +41,18 @@ export class WatchedFile {
   /** Takes note of what the path points to now; true for another file than before. */
   see(found: FileId | undefined): boolean {
     const before = this.id;
-    this.id = found;
+    this.seen = found;
     return before !== undefined && !sameFile(before, found) && !this.#exchanged;
   }
 
-  /** The first batch has made the file, perhaps: from now on it can be seen to be exchanged. */
-  appeared(): void {
-    try {
-      this.id ??= lookAt(this.#path);
-    } catch {
-      // The next request looks again, and is told.
-    }
+  /** One is about to open the file: whichever is there by then. */
+  workerStarts(): void {
+    this.#opened = undefined;
+  }
+
+  /** The worker has opened or made a file. The path may have led to another one when it was looked at, and may do so by now. */
+  opened(file: FileId): void {
+    this.#opened = file;
   }
 
   /** It was another file than before. */
@@ -59,8 +67,22 @@ export class WatchedFile {
 
   /** No process of the daemon has the file open any more. */
   workerEnded(clean: boolean): void {
+    const opened = this.#opened;
+    this.#opened = undefined;
+    if (!this.#exchanged) this.seen = opened ?? this.seen;
+    // Seen to be exchanged before it opened the very file that is there: the WAL belongs to that.
+    if (this.#exchanged && opened !== undefined && sameFile(opened, this.#there())) this.#exchanged = false;
     if (this.#exchanged) this.#setAside();
     else this.#leftWal = clean ? null : walIdentity(this.#path);
+  }
+
+  #there(): FileId | undefined {
+    try {
+      return lookAt(this.#path);
+    } catch {
+      // None that can be served.
+      return undefined;
+    }
   }
 
   #setAside(): void {

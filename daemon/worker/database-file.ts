@@ -3,6 +3,7 @@ import { SkylineError } from '../../protocol/errors.js';
 import type { Limits } from '../../protocol/messages.js';
 import type { Checkpointer } from './checkpointer.js';
 import { Connection } from './connection.js';
+import { type FileFacts, factsOf } from './file-facts.js';
 import { ForeignWrites } from './foreign-writes.js';
 import type { KernelLock } from './kernel-lock.js';
 import type { Position, WorkerOptions } from './link.js';
@@ -40,6 +41,8 @@ export class DatabaseFile {
   readonly checkpointer: Checkpointer;
   /** The position that the file held when it was opened. */
   readonly stored: Position;
+  /** Which file it is, as its path showed right after it was opened. */
+  readonly facts: FileFacts | null;
   /** What became of the batches of each client's session. */
   readonly sessions: Sessions;
   readonly schema: SchemaFacts;
@@ -57,6 +60,7 @@ export class DatabaseFile {
     { checkpointer, times }: Companions,
     owner: Ownership,
     stored: Position,
+    facts: FileFacts | null,
     limits: Limits,
   ) {
     this.path = path;
@@ -65,6 +69,7 @@ export class DatabaseFile {
     this.#times = times;
     checkpointer.opened(connection.handle);
     this.stored = stored;
+    this.facts = facts;
     this.sessions = new Sessions(new SessionTable(connection.handle), limits);
     this.schema = new SchemaFacts(connection);
     this.foreign = new ForeignWrites(connection);
@@ -87,15 +92,18 @@ export class DatabaseFile {
     const { path } = options;
     const owner = held ?? (await own(options, create));
     let connection: Connection | null = null;
+    let facts: FileFacts | null = null;
     try {
       const { limits, durability, mmapSize } = options;
       // Its first settings read the file already: another program's lock is waited for here, too.
-      const opened = await untilFree(path, patience, () =>
-        Connection.open(path, { create, limits, durability, mmapSize }),
-      );
+      const opened = await untilFree(path, patience, () => {
+        const settled = Connection.open(path, { create, limits, durability, mmapSize });
+        facts = factsOf(path);
+        return settled;
+      });
       connection = opened;
       const stored = await untilFree(path, patience, () => readPosition(opened.handle));
-      return new DatabaseFile(path, opened, companions, owner, stored, limits);
+      return new DatabaseFile(path, opened, companions, owner, stored, facts, limits);
     } catch (error) {
       connection?.close();
       release(owner);

@@ -223,6 +223,8 @@ export type Notice =
   | { readonly event: 'ready' }
   /** Opened, or its identity or epoch has changed. */
   | { readonly event: 'opened'; readonly position: Position }
+  /** It has this file open, whatever its path leads to by now. Of one that it has made: once something was committed. */
+  | { readonly event: 'file'; readonly dev: string; readonly ino: string }
   /** Attached clients use the database. Said again every {@link USED_MS} while they do. */
   | { readonly event: 'used' }
   /** So many transactions of clients are open. Said when the first has begun, and when the last has ended. */

@@ -26,7 +26,10 @@ export class ServedDatabase {
   readonly #standing: Standing;
   /** What is written about sessions beside the batches. */
   readonly upkeep: SessionUpkeep;
+  readonly #notice: (notice: Notice) => void;
   #file: DatabaseFile | null = null;
+  /** The router has heard which file is open. */
+  #told = false;
   #watched: boolean;
   /** How the last worker left the files, until this one opens them. */
   #left: DatabaseFacts | undefined;
@@ -34,6 +37,7 @@ export class ServedDatabase {
   /** @param notice told whenever identity or epoch have changed, and what else the router should hear */
   constructor(options: WorkerOptions, notice: (notice: Notice) => void) {
     this.options = options;
+    this.#notice = notice;
     this.#checkpointer = new Checkpointer({ ...options, notice });
     this.#standing = new Standing(missingFile(options.known), notice);
     this.upkeep = new SessionUpkeep(this.#standing, options.durability, options.sessionTtlMs);
@@ -82,6 +86,7 @@ export class ServedDatabase {
     if (this.#file !== null) return true;
     if (!checkFile(this.path)) return false;
     this.#file = await this.#openFile(false, this.patience(), owner);
+    this.#tellFile();
     this.#standing.moveTo(decide(this.#file.stored));
     this.#tellWhatOthersDid();
     return true;
@@ -167,6 +172,7 @@ export class ServedDatabase {
       file.makeWritable();
       this.#standing.moveTo(file.write(this.options.durability, () => this.position));
     });
+    this.#tellFile();
   }
 
   /** One checkpoint, as asked for. Nothing to do while no file is open. */
@@ -228,6 +234,7 @@ export class ServedDatabase {
    * @param tables what was written to, for each new rev
    */
   committed(position: Position, tables: readonly Tables[]): void {
+    this.#tellFile();
     this.#standing.committed(position);
     if (this.#watched) this.#standing.tellChanges(tables, this.#file?.foreign.take() ?? false);
   }
@@ -235,6 +242,14 @@ export class ServedDatabase {
   /** How long to wait for another program's lock, with or without a deadline. */
   patience(deadline = 0): Patience {
     return { busyTimeoutMs: this.options.busyTimeoutMs, deadline };
+  }
+
+  /** Only of one that will stay: one that goes again would look deleted. */
+  #tellFile(): void {
+    if (this.#told) return;
+    this.#told = true;
+    const facts = this.#file?.facts;
+    if (facts) this.#notice({ event: 'file', dev: facts.dev, ino: facts.ino });
   }
 
   /** What SQLite does when the last connection closes, and what would make the files look as if others had written. */
@@ -260,6 +275,7 @@ export class ServedDatabase {
   async #openFile(create: boolean, patience: Patience, owner?: KernelLock): Promise<DatabaseFile> {
     const companions = { checkpointer: this.#checkpointer, times: this.#times };
     const file = await DatabaseFile.open(this.options, create, patience, companions, owner);
+    this.#told = false;
     if (this.#watched) file.watch(true);
     return file;
   }

@@ -1,14 +1,16 @@
 import { copyFileSync, existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { KernelLock } from '../../daemon/worker/kernel-lock.js';
 import { Playground, until } from '../support/playground.js';
 import type { Message, Wire } from '../support/wire.js';
 
 let ground: Playground;
 let wire: Wire;
+let daemon: { readonly pid: number };
 beforeEach(async () => {
   ground = new Playground();
-  await ground.daemon(['--worker-idle-timeout', '0']);
+  daemon = await ground.daemon(['--worker-idle-timeout', '0']);
   wire = await ground.wire();
 });
 afterEach(async () => {
@@ -175,5 +177,44 @@ test('other databases notice nothing of a file that was exchanged', async () => 
   expect(await wire.exec('x.db', ['INSERT INTO other VALUES (1)'])).toMatchObject({ status: 'ok' });
   expect(await wire.exec('calm.db', ['INSERT INTO t VALUES (1)'])).toMatchObject({ rev: 2, epoch: 1 });
   expect(await workerOf('calm.db')).toBe(calm);
+  await ground.expectCleanEnd();
+});
+
+/** Keeps the next worker of a database at its door, as a worker of the same daemon does that is just leaving. */
+function holdDoor(db: string): KernelLock {
+  const owner = { pid: process.pid, routerPid: daemon.pid, endpoint: ground.socket };
+  const lock = KernelLock.acquire(`${ground.file(db)}-owner`, owner);
+  if (!(lock instanceof KernelLock)) throw new Error('somebody else has the lock');
+  return lock;
+}
+
+test('a file exchanged while its worker was starting is the one that it serves, and its WAL stays', async () => {
+  renameSync(await otherFile('old.db'), ground.file('x.db'));
+  const door = holdDoor('x.db');
+  const first = wire.exec('x.db', ['INSERT INTO t VALUES (1)']);
+  // Behind it: by then it has been looked up.
+  await wire.request({ type: 'Ping' });
+  renameSync(await otherFile('new.db'), ground.file('x.db'));
+  door.release();
+  expect(await first).toMatchObject({ status: 'ok' });
+  const worker = await workerOf('x.db');
+  expect(await wire.rows('x.db', 'SELECT a FROM t')).toEqual([[1000], [1]]);
+  expect(await workerOf('x.db')).toBe(worker);
+  expect(readdirSync(ground.file('.')).filter((name) => name.includes('orphaned'))).toEqual([]);
+  await ground.expectCleanEnd();
+});
+
+test('the same, with requests that were looked up before the worker has said what it opened', async () => {
+  renameSync(await otherFile('old.db'), ground.file('x.db'));
+  const door = holdDoor('x.db');
+  const first = wire.exec('x.db', ['INSERT INTO t VALUES (1)']);
+  await wire.request({ type: 'Ping' });
+  renameSync(await otherFile('new.db'), ground.file('x.db'));
+  const second = wire.exec('x.db', ['INSERT INTO t VALUES (2)']);
+  await wire.request({ type: 'Ping' });
+  door.release();
+  for (const reply of await Promise.all([first, second])) expect(reply).toMatchObject({ status: 'ok' });
+  expect(await wire.rows('x.db', 'SELECT a FROM t')).toEqual([[1000], [1], [2]]);
+  expect(readdirSync(ground.file('.')).filter((name) => name.includes('orphaned'))).toEqual([]);
   await ground.expectCleanEnd();
 });
