@@ -7,7 +7,7 @@ import type { Config } from './config.js';
 import { DatabaseWarnings } from './database-warnings.js';
 import { DatabaseWatch } from './database-watch.js';
 import { DatabaseWorkers } from './database-workers.js';
-import { type FileId, lookAt } from './identity.js';
+import { type FileId, lookAt, lookAtResolved } from './identity.js';
 import type { Job, Progress } from './job.js';
 import type { Logger } from './log.js';
 import type { MaintenanceRecords } from './maintenance-records.js';
@@ -302,7 +302,7 @@ export class RoutedDatabase implements PoolMember {
   /** Its file has the name of another database now. Resolves when no worker of this one has it open. */
   async yieldFile(): Promise<void> {
     const worker = this.worker;
-    this.look(lookAt(this.path));
+    this.look(lookAtResolved(this.path));
     if (this.#file.exchanged) await worker?.exited;
   }
 

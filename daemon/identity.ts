@@ -94,6 +94,14 @@ export function lookAt(path: string): FileId | undefined {
   return { dev: stat.dev, ino: stat.ino };
 }
 
+/**
+ * The same for a path that was resolved before. A link that was put there meanwhile is not the file: the WAL of the one that it
+ * leads to has another name.
+ */
+export function lookAtResolved(path: string): FileId | undefined {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ? undefined : lookAt(path);
+}
+
 /** @throws SkylineError `DATABASE_NOT_FOUND` */
 export function mustExist(path: string): void {
   if (lookAt(path) === undefined)

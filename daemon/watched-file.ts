@@ -1,6 +1,6 @@
 import { renameSync, rmSync, statSync } from 'node:fs';
 import { messageOf } from '../protocol/errors.js';
-import { type FileId, lookAt, sameFile } from './identity.js';
+import { type FileId, lookAtResolved, sameFile } from './identity.js';
 import type { Logger } from './log.js';
 import { KernelLock } from './worker/kernel-lock.js';
 import { ownerLockPath } from './worker/owner-lock.js';
@@ -78,7 +78,7 @@ export class WatchedFile {
 
   #there(): FileId | undefined {
     try {
-      return lookAt(this.#path);
+      return lookAtResolved(this.#path);
     } catch {
       // None that can be served.
       return undefined;

@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { KernelLock } from '../../daemon/worker/kernel-lock.js';
@@ -167,6 +167,22 @@ test('a main file renamed alone is whole under its new name, whatever its old wo
   expect(await wire.rows('y.db', "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'u%'")).toEqual([[30]]);
   await ground.expectCleanEnd();
   expect(await ground.sqlite3(ground.file('y.db'), 'PRAGMA integrity_check')).toBe('ok');
+});
+
+test('a main file renamed under a link that has its old name is served by one worker, with one WAL', async () => {
+  await fill();
+  await wire.request({ type: 'Checkpoint', db: 'x.db', mode: 'truncate' });
+  const old = await workerOf('x.db');
+  renameSync(ground.file('x.db'), ground.file('y.db'));
+  symlinkSync('y.db', ground.file('x.db'));
+  expect(await wire.exec('y.db', ['INSERT INTO t VALUES (21)'])).toMatchObject({ status: 'ok' });
+  expect(ground.workers()).not.toContain(old);
+  expect(await wire.exec('x.db', ['INSERT INTO t VALUES (22)'])).toMatchObject({ status: 'ok' });
+  expect(ground.workers()).toHaveLength(1);
+  expect(await wire.rows('y.db', 'SELECT count(*), max(a) FROM t')).toEqual([[1002, 22]]);
+  await expectSound('y.db');
+  await ground.expectCleanEnd();
+  expect(await ground.sqlite3(ground.file('y.db'), 'SELECT count(*), max(a) FROM t')).toBe('1002|22');
 });
 
 test('other databases notice nothing of a file that was exchanged', async () => {
