@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { setImmediate as immediate } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { invalidRequest, never, SkylineError } from '../protocol/errors.js';
 import type {
   BackupRequest,
@@ -20,6 +20,9 @@ import type { PassedOn } from './passed-on.js';
 import type { Said } from './status.js';
 import { alreadyThere, discard } from './worker/copy.js';
 import type { Position } from './worker/link.js';
+
+/** Milliseconds between two looks at whether it can be told where a database stands. */
+const TOLD_POLL_MS = 5;
 
 /** Requests about one database, other than its batches and who watches it. */
 export type DatabaseRequest = Exclude<
@@ -111,25 +114,24 @@ export class DatabaseRequests {
     };
   }
 
-  /** Attached clients may have been answered with more than the router has heard of. */
+  /** Where it stands: not less than anybody was answered. */
   async #position(database: RoutedDatabase, asker: Asker): Promise<Position | null> {
     for (;;) {
-      const { state, worker, attached, known } = database;
-      const serving = worker?.state === 'serving' && worker.opened;
+      const { state, worker, known, behind, attached } = database;
+      const serving = worker?.state === 'serving';
       if (state === 'open') {
         // Behind this client's own batches, so that it sees their rev, and the file that the first of them makes; otherwise
         // what is known is as good.
-        const ask = mayExist(database) && (known === null || !serving || attached || asker.busy);
+        const ask = mayExist(database) && (known === null || !serving || behind || asker.busy);
         if (!ask) return known;
         return (await database.order({ op: 'position' }, asker.lane)) as unknown as Position;
       }
-      if (state !== 'preparing' || !serving || !attached) return known;
-      try {
-        return (await worker.order({ op: 'stats' })) as unknown as Position;
-      } catch {
-        // It has ended, and so has the preparing, as soon as that is heard: the next worker tells what this one had committed.
-        await immediate();
-      }
+      if (state === 'closed' || !behind) return known;
+      // While it is being prepared, the worker can still tell, beside what it is at.
+      const told = serving && attached ? await worker.order({ op: 'stats' }).catch(() => null) : null;
+      if (told !== null) return told as unknown as Position;
+      // It has ended, and with it the preparing, as soon as that is heard; or the next one prepares, and tells at its end.
+      await sleep(TOLD_POLL_MS);
     }
   }
 

@@ -56,6 +56,8 @@ export class RoutedDatabase implements PoolMember {
   readonly #queue: BatchQueue;
   readonly #file: WatchedFile;
   #known: Position | null;
+  /** Attached clients may have been answered with more than is known. */
+  #behind = false;
   /** null while nobody watches. */
   #watch: DatabaseWatch | null = null;
   /** Clients have transactions open in the worker. */
@@ -72,7 +74,10 @@ export class RoutedDatabase implements PoolMember {
     this.maintenance = new MaintenanceState(
       path,
       record === null ? 'open' : 'closed',
-      (from, to) => this.#log.info({ from, to }, 'maintenance state'),
+      (from, to) => {
+        this.#log.info({ from, to }, 'maintenance state');
+        if (to === 'open') this.#behind ||= this.attached;
+      },
       () => this.#offerPlace(),
     );
     this.workers = new DatabaseWorkers(this, context, neighbours, this.#file, this.#log, {
@@ -116,6 +121,11 @@ export class RoutedDatabase implements PoolMember {
   set known(position: Position | null) {
     this.#known = position;
     if (position !== null) this.#watch?.moved(position);
+  }
+
+  /** Attached clients may have been answered with more than is known, by this worker or by one that has died since. */
+  get behind(): boolean {
+    return this.#behind;
   }
 
   get state(): DatabaseState {
@@ -234,6 +244,7 @@ export class RoutedDatabase implements PoolMember {
    */
   attach(lane: number): Promise<JsonObject> {
     this.maintenance.refuseUnlessOpen();
+    this.#behind = true;
     return this.order({ op: 'listen' }, lane);
   }
 
@@ -241,7 +252,13 @@ export class RoutedDatabase implements PoolMember {
   async closeWorker(timeoutMs = 0): Promise<void> {
     const position = await this.workers.close(timeoutMs);
     // While it is closed, what a worker saw counts when all of the taking over has succeeded.
-    if (position && this.state !== 'closed') this.known = position;
+    if (position && this.state !== 'closed') this.prepared(position);
+  }
+
+  /** It stands here, and nobody can write to it until it is opened anew or its maintenance ends. */
+  prepared(position: Position): void {
+    this.known = position;
+    this.#behind = false;
   }
 
   retire(): void {
@@ -318,6 +335,7 @@ export class RoutedDatabase implements PoolMember {
       case 'committed':
         return;
       case 'opened':
+        this.#behind = this.attached;
         // A file that is being taken over counts when all of it has succeeded.
         if (this.state !== 'closed') this.known = notice.position;
         this.warnings.look();

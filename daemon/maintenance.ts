@@ -5,12 +5,12 @@ import { lookAt, mustExist } from './identity.js';
 import { keptName } from './kept-file.js';
 import type { Logger } from './log.js';
 import type { MaintenanceRecord, MaintenanceRecords } from './maintenance-records.js';
-import { forgetWalIndex } from './wal-index.js';
 import { walBytes } from './worker/checkpoint.js';
 import { discard, mendSwap } from './worker/copy.js';
 import { factsOf, sameFacts } from './worker/file-facts.js';
 import type { Position } from './worker/link.js';
 import { missingFile } from './worker/position-table.js';
+import { forgetWalIndex } from './worker/wal-index.js';
 import type { WorkerProcess } from './worker-process.js';
 
 /** Milliseconds for readers to leave, when the request does not say. */
@@ -173,8 +173,6 @@ export class Maintenance {
     if (database.state === 'open') database.maintenance.moveTo('preparing');
     try {
       const position = await this.#empty(database, timeoutMs);
-      // Whoever kept it open keeps its -shm there, and another file may soon lie beside that.
-      forgetWalIndex(database.path, true);
       const file = factsOf(database.path);
       this.#records.write(
         record({ db: database.path, since: new Date().toISOString(), known: position, file }),
@@ -203,7 +201,7 @@ export class Maintenance {
   async #prepare(database: RoutedDatabase, timeoutMs: number): Promise<Position> {
     const prepared = within(timeoutMs, database, database.order({ op: 'prepare', timeoutMs }));
     const position = (await prepared) as unknown as Position;
-    database.known = position;
+    database.prepared(position);
     return position;
   }
 

@@ -68,7 +68,6 @@ export class WorkerProcess {
   #exited: (exit: WorkerExit) => void = () => undefined;
   #lastStats: WorkerStats | undefined;
   #left: DatabaseFacts | undefined;
-  #opened = false;
   /** Where it listens for clients of its own, once it is told to. */
   readonly socket: string;
   attached = false;
@@ -115,11 +114,6 @@ export class WorkerProcess {
   /** How it has left the files, if it was to tell of each commit. */
   get left(): DatabaseFacts | undefined {
     return this.#left;
-  }
-
-  /** It has told where the database stands. Before, the last one may have answered its attached clients with more. */
-  get opened(): boolean {
-    return this.#opened;
   }
 
   get pid(): number {
@@ -296,15 +290,10 @@ export class WorkerProcess {
         if (this.#waiters.size === 0) this.#hooks.rested();
         break;
       case LinkKind.Notice:
-        this.#heard(JSON.parse(frame.payload.toString('utf8')) as Notice);
+        this.#hooks.notice(JSON.parse(frame.payload.toString('utf8')) as Notice);
         break;
       default:
     }
-  }
-
-  #heard(notice: Notice): void {
-    if (notice.event === 'opened') this.#opened = true;
-    this.#hooks.notice(notice);
   }
 
   /** The queue watches what came through the router; for attached clients' batches this is the only clock that still runs. */

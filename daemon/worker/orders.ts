@@ -8,6 +8,7 @@ import type { Order, WorkerOptions, WorkerStats } from './link.js';
 import type { ServedDatabase } from './served-database.js';
 import { fromSqlite } from './sqlite-errors.js';
 import { reopen, swapIn } from './take-over.js';
+import { renewWalIndex } from './wal-index.js';
 
 /** What orders work on. */
 export interface Desk {
@@ -58,7 +59,10 @@ export async function obey(order: Order, job: OrderJob, desk: Desk): Promise<Jso
       await database.alone();
       const { position } = database;
       const stats = desk.stats();
-      return { ...position, stats: { ...stats }, left: database.leave() };
+      const left = database.leave();
+      // Closed for somebody who may put another file there, beside which whoever has this one open keeps its -shm.
+      if (order.timeoutMs > 0) renewWalIndex(options.path);
+      return { ...position, stats: { ...stats }, left };
     }
     case 'reopen':
       return { ...(await reopen(database, options.known, order)) };

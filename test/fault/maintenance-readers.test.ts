@@ -1,4 +1,4 @@
-import { renameSync } from 'node:fs';
+import { readFileSync, renameSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import {
   fill,
@@ -15,6 +15,8 @@ import type { Wire } from '../support/wire.js';
 
 /** Prepare and close while other programs have the file open. */
 const DB = 'stars.db';
+/** https://sqlite.org/walformat.html#the_wal_index_header */
+const WAL_INDEX_VERSION = 3_007_000;
 const COUNT = 'SELECT count(*) FROM stars';
 let ground: Playground;
 let wire: Wire;
@@ -135,6 +137,8 @@ test.each(['wal', 'delete'] as const)(
   async (journal) => {
     const old = await guest('idle-reader');
     expect(await wire.request({ type: 'CloseDatabase', db: DB })).toMatchObject({ closed: true });
+    // The WAL index is there for readers that may not write it.
+    expect(readFileSync(`${file}-shm`).readUInt32LE(0)).toBe(WAL_INDEX_VERSION);
     const next = ground.file('next.db');
     // It has more pages than the old one's WAL index tells of.
     await makeFile(ground, next, 2_000, 'next', journal);

@@ -22,22 +22,31 @@ afterEach(async () => {
   await ground.dispose();
 });
 
+async function status(): Promise<{ state?: string; worker_pid?: number | null }> {
+  const { databases } = (await wire.request({ type: 'Status' })) as { databases: object[] };
+  return databases[0] ?? {};
+}
+
 /** Prepares it on a connection of its own; resolves once that has begun. */
 async function prepare(): Promise<{ answer: Promise<Message> }> {
   const other = await ground.wire();
   const answer = other.request({ type: 'PrepareForMaintenance', db });
   answer.catch(() => undefined);
-  await until(
-    'it is being prepared',
-    async () => (await wire.request({ type: 'Ping', db })).state === 'preparing',
-  );
+  await until('it is being prepared', async () => (await status()).state === 'preparing');
   return { answer };
+}
+
+async function stopSpare(): Promise<number> {
+  await until('there is a spare worker', async () => ground.spares().length === 1);
+  const spare = Number(ground.spares()[0]);
+  process.kill(spare, 'SIGSTOP');
+  return spare;
 }
 
 async function killWorker(): Promise<void> {
   const worker = Number(ground.workers()[0]);
   process.kill(worker, 'SIGKILL');
-  await until('it has ended', async () => ground.workers().every((pid) => pid !== worker));
+  await until('the daemon has noticed', async () => (await status()).worker_pid !== worker);
 }
 
 test('while a reader keeps the database from being prepared', async () => {
@@ -64,21 +73,27 @@ test('when the worker is killed meanwhile', async () => {
 });
 
 test('when the next worker has not opened the file yet', async () => {
-  await until('there is a spare worker', async () => ground.spares().length === 1);
-  const spare = Number(ground.spares()[0]);
-  process.kill(spare, 'SIGSTOP');
+  const spare = await stopSpare();
   await killWorker();
   const written = (await ground.wire()).exec(db, ['INSERT INTO t VALUES (2)']);
-  await until('the next one has been asked', async () => {
-    const { databases } = (await wire.request({ type: 'Status' })) as { databases: { worker_pid: number }[] };
-    return databases[0]?.worker_pid === spare;
-  });
+  await until('the next one has been asked', async () => (await status()).worker_pid === spare);
   const asked = wire.request({ type: 'Ping', db, id: 'asked' });
   // Answered by the router, after it has passed on the one before.
   await wire.request({ type: 'Ping' });
   process.kill(spare, 'SIGCONT');
   expect(await asked).toMatchObject({ rev: 7, state: 'open' });
   expect(await written).toMatchObject({ rev: 7 });
+});
+
+test('when the next worker prepares the database, and has not opened the file yet', async () => {
+  const spare = await stopSpare();
+  await killWorker();
+  const { answer } = await prepare();
+  const asked = wire.request({ type: 'Ping', db, id: 'asked' });
+  await wire.request({ type: 'Ping' });
+  process.kill(spare, 'SIGCONT');
+  expect(await asked).toMatchObject({ rev: 6, state: 'preparing' });
+  expect(await answer).toMatchObject({ status: 'ok' });
 });
 
 test('when the worker is killed after it has prepared the database', async () => {
