@@ -1,10 +1,11 @@
-import { statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type BetterSqlite3 from 'better-sqlite3';
 import { codeOf, SkylineError } from '../protocol/errors.js';
-import { nativeModuleRemedy } from '../protocol/native-module.js';
-import { encodeValue, type SqlInput, type SqlOutput } from '../protocol/values.js';
+import type { SqlOutput } from '../protocol/values.js';
 import type { Row, SqlParams } from './batch.js';
+import { Exchanged, readFailure } from './read-failure.js';
+import { type Files, filesAt, sameFiles, shareStale } from './reader-files.js';
+import { bindings, columnsOf, objectOf, rowsOf, toOutput } from './reader-rows.js';
 
 export interface ReaderOptions {
   /** Milliseconds to wait while SQLite is briefly locked (recovery, last close). Default 5 000. */
@@ -20,32 +21,26 @@ export interface ReaderOptions {
 const PASSING = /^SQLITE_(BUSY|CANTOPEN|PROTOCOL|READONLY_(RECOVERY|ROLLBACK|CANTINIT|CANTLOCK))/;
 const MAX_TRIES = 50;
 const PAUSE_MS = 5;
-
-/** Which files are at the paths. */
-interface Files {
-  readonly main: string;
-  /** The `-shm`s that are shared with the writers. */
-  readonly index: string;
-  readonly allInWalMode: boolean;
-}
-
-/** Another file has come to the path in the middle of the work: it is done once more, on that one. */
-class Exchanged extends Error {
-  readonly code = 'SQLITE_BUSY';
-  override readonly message = 'the file was exchanged again and again while it was read';
-}
+/** When the files were exchanged, there is nothing to wait for. */
+const QUICK_TRIES = 3;
 
 /**
  * Reads a database file directly: no daemon, no copy, SQLite's own speed. It cannot write, and it follows the file when it
  * is replaced. Synchronous, like better-sqlite3 itself.
  */
 export class Reader {
+  /** Those with a file open. */
+  static readonly #all = new Set<Reader>();
+
   readonly #path: string;
   readonly #busyTimeoutMs: number;
   readonly #attach: readonly (readonly [schema: string, path: string])[];
   readonly #paths: readonly string[];
+  readonly #schemas: readonly string[];
   #db: BetterSqlite3.Database | null = null;
   #open: Files | null = null;
+  /** Each file has its WAL open: nothing is opened by name any more. */
+  #inWalMode = false;
   #closed = false;
 
   /**
@@ -57,6 +52,7 @@ export class Reader {
     this.#busyTimeoutMs = options.busyTimeoutMs ?? 5_000;
     this.#attach = Object.entries(options.attach ?? {});
     this.#paths = [path, ...this.#attach.map(([, other]) => other)];
+    this.#schemas = ['main', ...this.#attach.map(([schema]) => schema)].map(quoted);
     this.#retrying(() => this.#current());
   }
 
@@ -154,9 +150,10 @@ export class Reader {
   #current(): BetterSqlite3.Database {
     if (this.#closed) throw new SkylineError('INVALID_REQUEST', 'This reader is closed.');
     if (this.#db?.inTransaction === true) return this.#db;
-    const files = this.#look();
+    const files = filesAt(this.#paths);
     if (this.#db !== null && sameFiles(files, this.#open)) return this.#db;
     this.#release();
+    const held = this.#releaseOthers(files);
     const db = new (betterSqlite3())(this.#path, {
       readonly: true,
       fileMustExist: true,
@@ -169,22 +166,26 @@ export class Reader {
       this.#touch(db);
     } catch (error) {
       db.close();
-      throw this.#look().main === files.main ? error : new Exchanged();
+      throw filesAt(this.#paths).main === files.main ? error : new Exchanged();
     }
     // Of the same file, too: a -shm that was removed in between would never tell of the writer's commits.
-    if (!sameFiles(this.#look(), files)) {
+    if (!sameFiles(filesAt(this.#paths), files)) {
       db.close();
       throw new Exchanged();
     }
     this.#db = db;
-    this.#open = files;
+    // Shared with a transaction that goes on, the -shm is still that of before: the next read tries again.
+    this.#open = held ? { ...files, index: 'of before' } : files;
+    this.#inWalMode = this.#schemas.every(
+      (schema) => db.pragma(`${schema}.journal_mode`, { simple: true }) === 'wal',
+    );
+    Reader.#all.add(this);
     return db;
   }
 
   /** Reads something of each file. SQLite opens a WAL by its name, when it first reads. */
   #touch(db: BetterSqlite3.Database): void {
-    for (const schema of ['main', ...this.#attach.map(([name]) => name)])
-      db.pragma(`${quoted(schema)}.schema_version`);
+    for (const schema of this.#schemas) db.pragma(`${schema}.schema_version`);
   }
 
   /** Begins a transaction that has read: from here on it sees the same, of the same files. */
@@ -196,28 +197,25 @@ export class Reader {
       if (this.#exchanged()) throw new Exchanged();
       return db;
     } catch (error) {
-      db.exec('ROLLBACK');
+      // SQLite may have done so by itself.
+      if (db.inTransaction) db.exec('ROLLBACK');
       throw error;
     }
   }
 
   /** Where none has a WAL open yet, the last statement may have opened that of a file which has just come to the path. */
   #refuseMixture(db: BetterSqlite3.Database): void {
-    if (this.#open?.allInWalMode === false && !db.inTransaction && this.#exchanged()) throw new Exchanged();
+    if (!this.#inWalMode && !db.inTransaction && this.#exchanged()) throw new Exchanged();
   }
 
   /** Whether a path shows another file than the one that is open. */
   #exchanged(): boolean {
-    return this.#open !== null && this.#look().main !== this.#open.main;
-  }
-
-  #look(): Files {
-    const main = this.#paths.map(fileAt).join();
-    const indexes = this.#paths.map(indexAt);
-    return { main, index: indexes.join(), allInWalMode: !indexes.includes('') };
+    return this.#open !== null && filesAt(this.#paths).main !== this.#open.main;
   }
 
   #retrying<T>(work: () => T): T {
+    // SQLite has waited once by itself: it is not asked to wait so long again.
+    const until = performance.now() + this.#busyTimeoutMs;
     for (let tries = 1; ; tries += 1) {
       try {
         return work();
@@ -227,17 +225,34 @@ export class Reader {
         // A mixture of two files can look like anything.
         const exchanged =
           error instanceof Exchanged || (this.#db?.inTransaction !== true && this.#exchanged());
-        if (tries >= MAX_TRIES || !(exchanged || PASSING.test(code)))
-          throw readFailure(this.#path, error, code);
-        if (!exchanged) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
+        const passing = PASSING.test(code) && performance.now() < until;
+        if (tries >= MAX_TRIES || !(exchanged || passing)) throw readFailure(this.#path, error, code);
+        if (!exchanged || tries > QUICK_TRIES)
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS);
       }
     }
+  }
+
+  /**
+   * All connections of a process to one file share one `-shm`, until the last of them is closed (unixShmNode in SQLite's
+   * os_unix.c). So others that still have the one of before let go of it.
+   * @returns whether one could not, in the middle of a transaction: then this has to be tried again
+   */
+  #releaseOthers(files: Files): boolean {
+    let held = false;
+    for (const other of Reader.#all) {
+      if (other.#open === null || !shareStale(other.#open, files)) continue;
+      if (other.#db?.inTransaction === true) held = true;
+      else other.#release();
+    }
+    return held;
   }
 
   #release(): void {
     this.#db?.close();
     this.#db = null;
     this.#open = null;
+    Reader.#all.delete(this);
   }
 }
 
@@ -250,120 +265,9 @@ function betterSqlite3(): typeof BetterSqlite3 {
   return createRequire(import.meta.url)('better-sqlite3') as typeof BetterSqlite3;
 }
 
-/** @throws SkylineError `DATABASE_NOT_FOUND`, `DATABASE_NOT_ALLOWED` */
-function fileAt(path: string): string {
-  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
-  if (stat === undefined)
-    throw new SkylineError(
-      'DATABASE_NOT_FOUND',
-      `There is no database at ${path}. The first write makes it.`,
-    );
-  if (!stat.isFile())
-    throw new SkylineError('DATABASE_NOT_ALLOWED', `${path} is no regular file, so no database.`);
-  return `${stat.dev}:${stat.ino}`;
-}
-
-function sameFiles(one: Files, other: Files | null): boolean {
-  return one.main === other?.main && one.index === other.index;
-}
-
-/** Another one than before: the file was exchanged, and this connection would not hear of the writer's commits any more. */
-function indexAt(path: string): string {
-  const stat = statSync(`${path}-shm`, { bigint: true, throwIfNoEntry: false });
-  return stat === undefined ? '' : `${stat.dev}:${stat.ino}`;
-}
-
 function onlyReads(): SkylineError {
   return new SkylineError(
     'STATEMENT_NOT_ALLOWED',
     'A reader only reads: send what writes through the daemon (exec, run, batch).',
   );
-}
-
-type Statement = BetterSqlite3.Statement<unknown[]>;
-
-function rowsOf(
-  stmt: Statement,
-  sql: string,
-  params: SqlParams | undefined,
-): { columns: string[]; rows: SqlOutput[][] } {
-  const rows = stmt
-    .safeIntegers(true)
-    .raw(true)
-    .all(...bindings(sql, params)) as unknown[][];
-  return { columns: columnsOf(stmt), rows: rows.map((row) => row.map(toOutput)) };
-}
-
-function columnsOf(stmt: Statement): string[] {
-  return stmt.columns().map(({ name }) => name);
-}
-
-function objectOf(columns: readonly string[], row: readonly SqlOutput[]): Row {
-  return Object.fromEntries(columns.map((column, at) => [column, row[at] as SqlOutput]));
-}
-
-/** To better-sqlite3 `?1` is a parameter of the name 1. */
-const NUMBERED = /\?\d/;
-
-function bindings(sql: string, params: SqlParams | undefined): unknown[] {
-  if (params === undefined) return [];
-  if (Array.isArray(params)) {
-    const values = (params as readonly SqlInput[]).map(toBind);
-    return NUMBERED.test(sql) ? [Object.fromEntries(values.map((value, at) => [at + 1, value]))] : values;
-  }
-  return [
-    Object.fromEntries(
-      Object.entries(params).map(([name, value]) => [name.replace(/^[:@$?]/, ''), toBind(value as SqlInput)]),
-    ),
-  ];
-}
-
-/** better-sqlite3 binds every number as REAL: whole ones go in as bigint. */
-function toBind(value: SqlInput): unknown {
-  if (value instanceof Uint8Array) return value;
-  const wire = encodeValue(value);
-  if (typeof wire === 'number') return Number.isInteger(wire) ? BigInt(wire) : wire;
-  if (typeof wire === 'boolean') return wire ? 1n : 0n;
-  if (typeof value === 'bigint') return value;
-  if (typeof wire === 'object' && wire !== null && '$real' in wire) return Number(wire.$real);
-  return wire;
-}
-
-function toOutput(value: unknown): SqlOutput {
-  if (typeof value !== 'bigint') return value as SqlOutput;
-  return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER)
-    ? Number(value)
-    : value;
-}
-
-function readFailure(path: string, error: unknown, code: string): SkylineError {
-  const message = error instanceof Error ? error.message : String(error);
-  const remedy = nativeModuleRemedy(error);
-  if (remedy !== null) return new SkylineError('IO_ERROR', remedy, { cause: error });
-  if (code === 'SQLITE_NOTADB')
-    return new SkylineError('NOT_A_DATABASE', `${path}: ${message}.`, { cause: error });
-  if (code.startsWith('SQLITE_CORRUPT'))
-    return new SkylineError('DATABASE_CORRUPT', `${path}: ${message}.`, { cause: error });
-  if (code.startsWith('SQLITE_BUSY'))
-    return new SkylineError('BUSY', `${path}: ${message}. Another process holds it; try again.`, {
-      cause: error,
-    });
-  if (code === 'SQLITE_READONLY_ROLLBACK' || code === 'SQLITE_READONLY_RECOVERY') {
-    return new SkylineError(
-      'BUSY',
-      `${path}: whoever wrote it last was cut off in the middle. The next write through the daemon repairs it; try again.`,
-      { cause: error },
-    );
-  }
-  if (code.startsWith('SQLITE_CANTOPEN') || code.startsWith('SQLITE_READONLY_CANT')) {
-    return new SkylineError(
-      'IO_ERROR',
-      `${path}: ${message}. A database in WAL mode can only be read where its folder is writable.`,
-      { cause: error },
-    );
-  }
-  return new SkylineError('SQL_ERROR', `SQLite: ${message}`, {
-    cause: error,
-    details: code === '' ? {} : { sqlite_code: code },
-  });
 }

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import threading
 import time
+import weakref
 from types import TracebackType
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
 from urllib.parse import quote
@@ -15,11 +16,16 @@ from urllib.parse import quote
 from .errors import SkylineError, invalid_request
 from .values import Params, SqlOutput, by_name, check_value
 
+#: Those with a file open.
+_open_readers: "weakref.WeakSet[Reader]" = weakref.WeakSet()
+
 T = TypeVar("T")
 Row = Tuple[SqlOutput, ...]
 
 _MAX_TRIES = 50
 _PAUSE = 0.005
+# When the files were exchanged, there is nothing to wait for.
+_QUICK_TRIES = 3
 # Moments in which another process opens or closes the database: they pass. By SQLite's texts, since Python tells no codes
 # before 3.11. "readonly" means then that the WAL cannot be set up just now.
 _PASSING = re.compile(r"database (table )?is locked|unable to open database file|locking protocol|readonly database")
@@ -51,8 +57,10 @@ class Reader:
         self._path = path
         self._busy_timeout = busy_timeout
         self._db: Optional[sqlite3.Connection] = None
-        #: What is open: which file, and which ``-shm``, which it shares with the writer; "" outside of WAL mode.
+        #: What is open: which file, and which ``-shm``, which it shares with the writer or which was left over.
         self._file: Tuple[str, str] = ("", "")
+        #: It has a WAL open: nothing is opened by name any more.
+        self._in_wal_mode = False
         #: Of the statement that is being prepared: whether it may not be, and whether it means to write.
         self._refused = self._writes = False
         self._closed = False
@@ -67,15 +75,15 @@ class Reader:
         bound = _bindings(params)
 
         def read() -> Tuple[List[str], List[Row]]:
-            db = self._current()
             self._refused = self._writes = False
+            db = self._current()
             cursor = db.execute(sql, bound)
             try:
                 result = [column[0] for column in cursor.description or ()], cursor.fetchall()
             finally:
                 cursor.close()
             # Without a WAL so far, it may have opened that of a file which has just come to the path: a mixture of two.
-            if self._file[1] == "" and self._exchanged():
+            if not self._in_wal_mode and self._exchanged():
                 raise _Exchanged()
             return result
 
@@ -113,6 +121,7 @@ class Reader:
         if self._db is not None and file == self._file:
             return self._db
         self._release()
+        held = self._release_others(file)
         uri = f"file:{quote(os.path.abspath(self._path))}?mode=ro"
         db = sqlite3.connect(
             uri, uri=True, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
@@ -122,6 +131,7 @@ class Reader:
             db.execute("PRAGMA wal_autocheckpoint = 0")
             # Opens the WAL, by its name: it need not be that of the file which was looked at.
             db.execute("PRAGMA schema_version").fetchall()
+            in_wal_mode = db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
             db.set_authorizer(self._authorize)
             # The -shm too: one that was removed in between would never tell of the writer's commits.
             if self._look() != file:
@@ -134,8 +144,28 @@ class Reader:
         except BaseException:
             db.close()
             raise
-        self._db, self._file = db, file
+        # While another's statement keeps the -shm of before, this one shares it: it is tried again.
+        self._db, self._file = db, (file[0], "of before") if held else file
+        self._in_wal_mode = in_wal_mode
+        _open_readers.add(self)
         return db
+
+    def _release_others(self, file: Tuple[str, str]) -> bool:
+        """All connections of a process to one file share one ``-shm``, until the last of them is closed (``unixShmNode`` in
+        SQLite's os_unix.c). So others that still have the one of before let go of it.
+
+        :returns: whether one could not, since another thread is at work with it
+        """
+        held = False
+        for other in list(_open_readers):
+            if other is self or other._file[0] != file[0] or other._file[1] == file[1]:
+                continue
+            if other._lock.acquire(blocking=False):
+                other._release()
+                other._lock.release()
+            else:
+                held = True
+        return held
 
     def _look(self) -> Tuple[str, str]:
         return _file_at(self._path), _identity(f"{self._path}-shm")
@@ -165,7 +195,7 @@ class Reader:
                 try:
                     return work()
                 except (sqlite3.Error, sqlite3.Warning) as error:
-                    if self._refused or (self._writes and "readonly database" in str(error)):
+                    if self._refused or (not isinstance(error, _Exchanged) and self._writes and "readonly database" in str(error)):
                         raise SkylineError(
                             "STATEMENT_NOT_ALLOWED",
                             "A reader only reads: send what does more through the daemon (exec, run, batch).",
@@ -177,7 +207,7 @@ class Reader:
                     passing = _PASSING.search(str(error)) is not None and time.monotonic() < until
                     if tries >= _MAX_TRIES or not (exchanged or passing):
                         raise _failure(self._path, error) from error
-                    if exchanged:
+                    if exchanged and tries <= _QUICK_TRIES:
                         continue
                 except UnicodeEncodeError as error:
                     raise invalid_request("The SQL has a lone surrogate, which UTF-8 cannot hold.") from error
@@ -194,13 +224,14 @@ class Reader:
         if self._db is not None:
             self._db.close()
         self._db = None
+        _open_readers.discard(self)
 
 
 class _Exchanged(sqlite3.OperationalError):
-    """Another file has come to the path in the middle of the work: it is done once more, on that one."""
+    """Another file, or ``-shm``, has come to the path in the middle of the work: it is done once more, on that one."""
 
     def __init__(self) -> None:
-        super().__init__("database is locked: the file was exchanged again and again while it was read")
+        super().__init__("its files were exchanged again and again while they were read")
 
 
 def _bindings(params: Optional[Params]) -> Any:
@@ -241,11 +272,19 @@ def _failure(path: str, error: Exception) -> SkylineError:
         return SkylineError("NOT_A_DATABASE", f"{path}: {text}.")
     if "malformed" in text and "disk image" in text:
         return SkylineError("DATABASE_CORRUPT", f"{path}: {text}.")
+    if isinstance(error, _Exchanged):
+        return SkylineError("BUSY", f"{path}: {text}.")
+    if "readonly database" in text and os.path.exists(f"{path}-journal"):
+        return SkylineError(
+            "BUSY",
+            f"{path}: whoever wrote it last was cut off in the middle. The next write through the daemon repairs it; try again.",
+        )
     if "is locked" in text or "locking protocol" in text:
         return SkylineError("BUSY", f"{path}: {text}. Another process holds it; try again.")
     if "unable to open" in text or "readonly database" in text:
         return SkylineError(
-            "IO_ERROR", f"{path}: {text}. A database in WAL mode can only be read where its folder is writable."
+            "IO_ERROR",
+            f"{path}: {text}. A database in WAL mode can only be read by whoever may write its -shm, and make one in its folder.",
         )
     name = getattr(error, "sqlite_errorname", None)
     return SkylineError("SQL_ERROR", f"SQLite: {text}", details={} if name is None else {"sqlite_code": name})

@@ -267,6 +267,35 @@ class Exchanged(unittest.TestCase):
         self.assertEqual(self.names(reader), [("old",), ("second",), ("third",)])
         reader.close()
 
+    def test_several_readers_whose_index_is_made_anew(self) -> None:
+        self.make("old", "wal", 5)
+        self.put("old")
+        readers = [Reader(self.path), Reader(self.path)]
+        self.write_anew("written")
+        for reader in [*readers, Reader(self.path)]:
+            self.assertEqual(self.names(reader), [("old",), ("written",)])
+        self.write("later")
+        for reader in readers:
+            self.assertEqual(self.names(reader), [("old",), ("written",), ("later",)])
+            reader.close()
+
+    def test_what_was_refused_before_says_nothing_of_the_next(self) -> None:
+        self.make("old", "wal", 5)
+        self.put("old")
+        self.make("new", "wal", 5)
+        with Reader(self.path) as reader:
+            self.assertEqual(refusal(lambda: reader.rows("ATTACH ':memory:' AS x")).code, "STATEMENT_NOT_ALLOWED")
+            self.exchange()
+            self.assertEqual(self.names(reader), [("new",)])
+
+    def test_a_writer_that_was_cut_off(self) -> None:
+        self.make("old", "delete", 60)
+        self.put("old")
+        script = f"import os, sqlite3; db = sqlite3.connect({self.path!r}); db.execute('PRAGMA cache_size = 1'); db.execute('UPDATE t SET filling = randomblob(3000)'); os.kill(os.getpid(), 9)"
+        subprocess.run([sys.executable, "-c", script], check=False)
+        failure = refusal(lambda: Reader(self.path))
+        self.assertEqual((failure.code, "cut off" in failure.message), ("BUSY", True))
+
     def write_anew(self, name: str) -> None:
         for suffix in ("-wal", "-shm"):
             os.remove(self.path + suffix)

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -132,6 +132,64 @@ test('the -shm is removed while it is being opened, and made anew by the writer:
   expect(reader.all(NAMES)).toEqual([{ name: 'a.db' }, { name: 'second' }]);
   write("INSERT INTO t VALUES ('third', 0)");
   expect(reader.all(NAMES)).toEqual([{ name: 'a.db' }, { name: 'second' }, { name: 'third' }]);
+  reader.close();
+});
+
+describe('several readers of one file, whose -shm is made anew by the writer', () => {
+  let one: Reader;
+  let other: Reader;
+  beforeEach(() => {
+    renameSync(make('a.db', 'wal', 5), path);
+    one = new Reader(path);
+    other = new Reader(path);
+    rmSync(`${path}-wal`);
+    rmSync(`${path}-shm`);
+    write("INSERT INTO t VALUES ('written', 0)");
+  });
+  afterEach(() => {
+    one.close();
+    other.close();
+  });
+  const both = [{ name: 'a.db' }, { name: 'written' }];
+
+  test('all see its commits', () => {
+    expect(one.all(NAMES)).toEqual(both);
+    expect(other.all(NAMES)).toEqual(both);
+    expect(new Reader(path).all(NAMES)).toEqual(both);
+    write("INSERT INTO t VALUES ('later', 0)");
+    for (const reader of [one, other]) expect(reader.all(NAMES)).toEqual([...both, { name: 'later' }]);
+  });
+
+  test('also a new one', () => {
+    const anew = new Reader(path);
+    expect(anew.all(NAMES)).toEqual(both);
+    anew.close();
+  });
+});
+
+test('while one is in a transaction with the -shm of before, others see later commits when it has ended', () => {
+  renameSync(make('a.db', 'wal', 5), path);
+  const one = new Reader(path);
+  const other = new Reader(path);
+  const rows = one.iterate('SELECT name FROM t');
+  rows.next();
+  rmSync(`${path}-wal`);
+  rmSync(`${path}-shm`);
+  write("INSERT INTO t VALUES ('written', 0)");
+  expect(other.all(NAMES)).toEqual([{ name: 'a.db' }]);
+  expect([...rows].length).toBe(4);
+  expect(other.all(NAMES)).toEqual([{ name: 'a.db' }, { name: 'written' }]);
+  one.close();
+  other.close();
+});
+
+test('beside a -shm that was left over, a file that is not in WAL mode is read whole, too', () => {
+  const next = make('new.db', 'wal', 5);
+  renameSync(make('old.db', 'delete', 5), path);
+  writeFileSync(`${path}-shm`, '');
+  const reader = new Reader(path);
+  meanwhile('prepare', NAMES, 'before', () => exchange(next));
+  expect(reader.all(NAMES)).toEqual([{ name: 'new.db' }]);
   reader.close();
 });
 
