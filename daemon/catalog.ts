@@ -18,6 +18,7 @@ import {
   writeUsage,
 } from './catalog-table.js';
 import type { RoutedDatabase } from './database.js';
+import { canonicalPath } from './identity.js';
 import type { Logger } from './log.js';
 import { walBytes } from './worker/checkpoint.js';
 import { CATALOG_TERMS, NO_TERMS, type Terms } from './worker-terms.js';
@@ -169,7 +170,7 @@ export class Catalog {
   #where(): { readonly folder: string; readonly path: string } {
     if (this.#place === null) {
       const folder = realpathSync.native(this.#dataDir);
-      this.#place = { folder, path: join(folder, CATALOG_FILE) };
+      this.#place = { folder, path: canonicalPath(join(folder, CATALOG_FILE)) };
     }
     return this.#place;
   }

@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { lstatSync, statSync } from 'node:fs';
 import { SkylineError } from '../../protocol/errors.js';
 
 /**
@@ -20,6 +20,19 @@ export function checkFile(path: string): boolean {
     );
   }
   return true;
+}
+
+/**
+ * Refuses a path that has become a symbolic link since it was resolved, right before SQLite would follow it: the file that it
+ * leads to may lie where none may be served, or have a worker of its own.
+ * @throws SkylineError `DATABASE_NOT_ALLOWED`
+ */
+export function refuseLink(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() !== true) return;
+  throw new SkylineError(
+    'DATABASE_NOT_ALLOWED',
+    `${path} has just become a symbolic link. Nothing was done. Send the request again: the link is followed then, if it may be.`,
+  );
 }
 
 /** What needs a file that is there was asked of one that is not. */

@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { SkylineError } from '../../protocol/errors.js';
 import type { Limits } from '../../protocol/messages.js';
+import { refuseLink } from './check-file.js';
 import type { Checkpointer } from './checkpointer.js';
 import { Connection } from './connection.js';
 import { type FileFacts, factsOf } from './file-facts.js';
@@ -97,6 +98,7 @@ export class DatabaseFile {
       const { limits, durability, mmapSize } = options;
       // Its first settings read the file already: another program's lock is waited for here, too.
       const opened = await untilFree(path, patience, () => {
+        refuseLink(path);
         const settled = Connection.open(path, { create, limits, durability, mmapSize });
         facts = factsOf(path);
         return settled;

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeFile } from '../support/database-files.js';
@@ -526,4 +526,14 @@ describe('settings', () => {
       return found?.worker_pid === null;
     });
   });
+});
+
+test('a catalog that is a link to a file elsewhere is that file', async () => {
+  const elsewhere = join(ground.dir, 'elsewhere.db');
+  symlinkSync(elsewhere, ground.file(CATALOG));
+  await makeStars();
+  expect(await names()).toEqual(['stars']);
+  expect(existsSync(elsewhere)).toBe(true);
+  const closed = await wire.request({ type: 'CloseDatabase', db: elsewhere });
+  expect(closed).toMatchObject({ code: 'DATABASE_NOT_ALLOWED' });
 });
