@@ -44,7 +44,7 @@ async function stopSpare(): Promise<number> {
 }
 
 async function killWorker(): Promise<void> {
-  const worker = Number(ground.workers()[0]);
+  const worker = Number((await status()).worker_pid);
   process.kill(worker, 'SIGKILL');
   await until('the daemon has noticed', async () => (await status()).worker_pid !== worker);
 }
@@ -61,7 +61,7 @@ test('while a reader keeps the database from being prepared', async () => {
 test('when the worker is killed meanwhile', async () => {
   const reader = await Fixture.start(ground, 'hold-read-transaction', db);
   const { answer } = await prepare();
-  const worker = Number(ground.workers()[0]);
+  const worker = Number((await status()).worker_pid);
   process.kill(worker, 'SIGSTOP');
   const asked = wire.request({ type: 'Ping', db, id: 'asked' });
   // Answered by the router, after it has passed on the one before.
