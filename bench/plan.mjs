@@ -20,9 +20,9 @@ const NOT_IN_QUICK = ['direct-plain', 'sqld'];
  * @type {[number, 'normal' | 'full', number[], string[]][]}
  */
 const QUICK = [
-  [1, 'normal', [1], ['redis']],
-  [4, 'normal', [32], []],
-  [16, 'normal', [1, 32], []],
+  [1, 'normal', [1], ['redis', 'echo']],
+  [4, 'normal', [32], ['echo']],
+  [16, 'normal', [1, 32], ['echo']],
   [16, 'full', [1, 32], ['postgres']],
 ];
 

@@ -1,4 +1,5 @@
 import { direct, directPlain } from './direct.mjs';
+import { echo } from './echo.mjs';
 import { postgres } from './postgres.mjs';
 import { redis } from './redis.mjs';
 import { skylinedb, skylinedbRouter } from './skylinedb.mjs';
@@ -49,7 +50,7 @@ import { sqld } from './sqld.mjs';
  */
 
 /** @type {readonly Subject[]} */
-export const SUBJECTS = [skylinedb, skylinedbRouter, direct, directPlain, postgres, redis, sqld];
+export const SUBJECTS = [skylinedb, skylinedbRouter, direct, directPlain, echo, postgres, redis, sqld];
 
 /** @param {string} name */
 export function subjectOf(name) {
