@@ -29,8 +29,8 @@ const QUICK_TRIES = 3;
  * is replaced. Synchronous, like better-sqlite3 itself.
  */
 export class Reader {
-  /** Those with a file open. */
-  static readonly #all = new Set<Reader>();
+  /** Those with a file open; one that nobody closes and nobody uses any more can still be collected. */
+  static readonly #all = new Set<WeakRef<Reader>>();
 
   readonly #path: string;
   readonly #busyTimeoutMs: number;
@@ -42,6 +42,7 @@ export class Reader {
   /** Each file has its WAL open: nothing is opened by name any more. */
   #inWalMode = false;
   #closed = false;
+  readonly #self = new WeakRef(this);
 
   /**
    * Use {@link Database.reader}.
@@ -179,7 +180,7 @@ export class Reader {
     this.#inWalMode = this.#schemas.every(
       (schema) => db.pragma(`${schema}.journal_mode`, { simple: true }) === 'wal',
     );
-    Reader.#all.add(this);
+    Reader.#all.add(this.#self);
     return db;
   }
 
@@ -240,8 +241,10 @@ export class Reader {
    */
   #releaseOthers(files: Files): boolean {
     let held = false;
-    for (const other of Reader.#all) {
-      if (other.#open === null || !shareStale(other.#open, files)) continue;
+    for (const ref of Reader.#all) {
+      const other = ref.deref();
+      if (other === undefined) Reader.#all.delete(ref);
+      if (!other?.#open || !shareStale(other.#open, files)) continue;
       if (other.#db?.inTransaction === true) held = true;
       else other.#release();
     }
@@ -252,7 +255,7 @@ export class Reader {
     this.#db?.close();
     this.#db = null;
     this.#open = null;
-    Reader.#all.delete(this);
+    Reader.#all.delete(this.#self);
   }
 }
 
