@@ -243,8 +243,11 @@ export class Reader {
     let held = false;
     for (const ref of Reader.#all) {
       const other = ref.deref();
-      if (other === undefined) Reader.#all.delete(ref);
-      if (!other?.#open || !shareStale(other.#open, files)) continue;
+      if (other === undefined) {
+        Reader.#all.delete(ref);
+        continue;
+      }
+      if (other.#open === null || !shareStale(other.#open, files)) continue;
       if (other.#db?.inTransaction === true) held = true;
       else other.#release();
     }
