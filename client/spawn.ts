@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, parse } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import lockfile from 'proper-lockfile';
+import type Lockfile from 'proper-lockfile';
 import { isPipe, userDataFolder } from '../protocol/endpoint.js';
 import { codeOf, messageOf, SkylineError } from '../protocol/errors.js';
 import { surroundings } from '../protocol/transport/this-package.js';
@@ -130,7 +131,7 @@ export async function tryStartLock(endpoint: string): Promise<(() => Promise<voi
   if (isPipe(endpoint)) mkdirSync(folder, { recursive: true, mode: 0o700 });
   const pidPath = `${lockPath}.pid`;
   try {
-    const release = await lockfile.lock(folder, {
+    const release = await lockfile().lock(folder, {
       lockfilePath: lockPath,
       realpath: false,
       stale: START_LOCK_STALE_MS,
@@ -151,6 +152,14 @@ export async function tryStartLock(endpoint: string): Promise<(() => Promise<voi
     if (holderIsDead(lockPath, pidPath)) breakLock(lockPath);
     return null;
   }
+}
+
+/**
+ * By `require`, as the CommonJS module that it is: imported, it was seen once without its functions, in every process that took
+ * the place of an older daemon and in no other.
+ */
+function lockfile(): typeof Lockfile {
+  return createRequire(import.meta.url)('proper-lockfile') as typeof Lockfile;
 }
 
 /** A starter that was killed leaves its lock file until it is stale; its pid tells at once. */
