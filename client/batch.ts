@@ -87,10 +87,10 @@ export function encodeBatch(statements: readonly BatchStatement[], options: Batc
 }
 
 function encodeStatement(statement: BatchStatement, index: number): string {
-  if (typeof statement === 'string') return `{"sql":${JSON.stringify(statement)}}`;
+  if (typeof statement === 'string') return `{"sql":${sqlText(statement)}}`;
   const { sql, params, paramSets, expect } = statement;
   try {
-    let text = `{"sql":${json(sql)}`;
+    let text = `{"sql":${sqlText(sql)}`;
     if (params !== undefined) text += `,"params":${json(encodeParams(params))}`;
     if (paramSets !== undefined) text += `,"param_sets":${json(paramSets.map(encodeParams))}`;
     if (expect !== undefined) text += `,"expect":${json({ rows_affected: expect.rowsAffected })}`;
@@ -100,6 +100,22 @@ function encodeStatement(statement: BatchStatement, index: number): string {
       throw invalidRequest(`Statement ${index}: ${error.message}`, { statement_index: index });
     throw error;
   }
+}
+
+/** Statements whose JSON text is kept, and how long they may be. */
+const MAX_KEPT = 256;
+const MAX_KEPT_SQL = 4096;
+const kept = new Map<string, string>();
+
+/** Applications run the same statements over and over: to look one up takes a fifth of writing it as JSON. */
+function sqlText(sql: string): string {
+  const known = kept.get(sql);
+  if (known !== undefined) return known;
+  const text = json(sql);
+  if (typeof sql !== 'string' || sql.length > MAX_KEPT_SQL) return text;
+  if (kept.size >= MAX_KEPT) kept.clear();
+  kept.set(sql, text);
+  return text;
 }
 
 /** What has no JSON form the daemon is to refuse, with the name of its field. */

@@ -188,14 +188,20 @@ export function endOfString(payload: Buffer, open: number): number {
   return payload.length;
 }
 
+/** What `toString` puts in the place of bytes that are not UTF-8. */
+const REPLACEMENT = '\ufffd';
+
 /**
  * The payload's text. Strict: `toString` alone would replace bad bytes in silence.
  * @throws ProtocolError `PROTOCOL_ERROR` when it is not UTF-8, or nested so deep that parsing it would hurt others
  */
 export function decodeText(payload: Buffer): string {
-  if (!isUtf8(payload)) throw new ProtocolError('PROTOCOL_ERROR', 'A frame arrived that is not UTF-8.');
+  const text = payload.toString('utf8');
+  // To look for it in the text is nothing: hardly any text has it.
+  if (text.includes(REPLACEMENT) && !isUtf8(payload))
+    throw new ProtocolError('PROTOCOL_ERROR', 'A frame arrived that is not UTF-8.');
   refuseDeepNesting(payload);
-  return payload.toString('utf8');
+  return text;
 }
 
 /**

@@ -22,6 +22,8 @@ export type SqlOutput = null | number | bigint | string | Uint8Array;
 
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
+const SAFE_MIN = BigInt(Number.MIN_SAFE_INTEGER);
+const SAFE_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 const DECIMAL = /^-?\d{1,20}$/;
 
@@ -198,7 +200,7 @@ function isDigit(code: number): boolean {
 }
 
 function isSafe(value: bigint): boolean {
-  return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER);
+  return value >= SAFE_MIN && value <= SAFE_MAX;
 }
 
 /** An INTEGER as JSON text. */

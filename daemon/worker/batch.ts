@@ -3,7 +3,7 @@ import { SkylineError } from '../../protocol/errors.js';
 import type { CommitRequest, Limits } from '../../protocol/messages.js';
 import type { FrameText } from '../../protocol/values.js';
 import { type Connection, outcomeToJson, type ResultBudget, type StatementOutcome } from './connection.js';
-import { fingerprint } from './fingerprint.js';
+import { type Beginning, beginningOf, fingerprint } from './fingerprint.js';
 import { inspectStatement, READS, type StatementFacts } from './guard.js';
 import { bindParameters, type ParameterPlan, parameterPlan } from './parameters.js';
 import { isSavepoint } from './savepoint.js';
@@ -15,6 +15,8 @@ export interface CheckedStatement {
   readonly statement: DecodedStatement;
   readonly facts: StatementFacts;
   readonly plan: ParameterPlan;
+  /** Of the fingerprint of a batch that begins with it. */
+  readonly beginning: Beginning | undefined;
 }
 
 /** A batch's place in its session: what it is recorded under. */
@@ -55,8 +57,8 @@ export interface CheckedBatch {
 /** What a batch's statements did so far. */
 export interface BatchResults {
   rowsAffected: number;
-  /** Result objects as JSON text; null when the client wants none. */
-  readonly json: string[] | null;
+  /** Result objects as JSON text, with commas between them; null when the client wants none. */
+  json: string | null;
   readonly budget: ResultBudget;
 }
 
@@ -65,7 +67,7 @@ const MAX_REMEMBERED_SQL = 16 * 1024;
 
 /** Looks at each SQL text once and remembers what it found. One per database: it holds no state of the process. */
 export class Guard {
-  readonly #known = new Map<string, { facts: StatementFacts; plan: ParameterPlan }>();
+  readonly #known = new Map<string, Omit<CheckedStatement, 'statement'>>();
 
   /**
    * @throws SkylineError `STATEMENT_NOT_ALLOWED`, `INVALID_REQUEST`, with the statement's index
@@ -83,7 +85,7 @@ export class Guard {
     }
     // What only reads is never recorded.
     if (!mayWrite && request.only_replay === true) throw givenUp(request);
-    const turn = mayWrite ? turnOf(request) : null;
+    const turn = mayWrite ? turnOf(request, statements[0]?.beginning) : null;
     return { request, frame, statements, mayWrite, observes, turn, isSavepoint: false };
   }
 
@@ -102,14 +104,14 @@ export class Guard {
 
   #checkStatement(statement: DecodedStatement, request: DecodedBatch, index: number): CheckedStatement {
     try {
-      const { facts, plan } = this.#look(statement.sql);
+      const { facts, plan, beginning } = this.#look(statement.sql);
       if (facts.isVacuum && request.tx !== 'none') {
         throw new SkylineError(
           'STATEMENT_NOT_ALLOWED',
           'VACUUM cannot run inside a transaction; send it in a batch with "tx": "none".',
         );
       }
-      return { statement, facts, plan };
+      return { statement, facts, plan, beginning };
     } catch (error) {
       throw atStatement(error, index);
     }
@@ -119,8 +121,10 @@ export class Guard {
     const known = this.#known.get(sql);
     if (known !== undefined) return known;
     const facts = inspectStatement(sql);
-    const looked = { facts, plan: parameterPlan(facts.variables) };
-    if (sql.length <= MAX_REMEMBERED_SQL) {
+    const kept = sql.length <= MAX_REMEMBERED_SQL;
+    const beginning = kept ? beginningOf(sql) : undefined;
+    const looked = { facts, plan: parameterPlan(facts.variables), beginning };
+    if (kept) {
       if (this.#known.size >= MAX_REMEMBERED) this.#known.clear();
       this.#known.set(sql, looked);
     }
@@ -137,7 +141,7 @@ function savepointOf(request: DecodedBatch, frame: FrameText, refusal: SkylineEr
   const statement = request.stmts[index];
   if (statement === undefined) throw refusal;
   if (request.stmts.length > 1) throw atStatement(notAlone(), index);
-  const checked = { statement, facts: SAVEPOINT, plan: parameterPlan([]) };
+  const checked = { statement, facts: SAVEPOINT, plan: parameterPlan([]), beginning: undefined };
   return {
     request,
     frame,
@@ -176,7 +180,7 @@ export function commitOf(request: CommitRequest, frame: FrameText, asked: boolea
   };
 }
 
-function turnOf(request: DecodedBatch): Turn | null {
+function turnOf(request: DecodedBatch, beginning?: Beginning): Turn | null {
   const { session, seq, acked = 0, session_epoch: epoch, session_rev: rev } = request;
   if (session === undefined || seq === undefined) return null;
   return {
@@ -187,14 +191,14 @@ function turnOf(request: DecodedBatch): Turn | null {
     rev,
     database: typeof request.session_database === 'string' ? request.session_database : undefined,
     onlyReplay: request.only_replay === true,
-    body: fingerprint(request),
+    body: fingerprint(request, beginning),
   };
 }
 
 export function newResults(request: DecodedBatch, limits: Limits): BatchResults {
   return {
     rowsAffected: 0,
-    json: request.results === false ? null : [],
+    json: request.results === false ? null : '',
     budget: { left: limits.max_result_bytes },
   };
 }
@@ -239,7 +243,10 @@ export function runStatement(
       );
     }
     results.rowsAffected += outcome.rowsAffected;
-    results.json?.push(outcomeToJson(outcome));
+    if (results.json !== null) {
+      const json = outcomeToJson(outcome);
+      results.json = results.json === '' ? json : `${results.json},${json}`;
+    }
   } catch (error) {
     throw atStatement(fromSqlite(error, path), index);
   }

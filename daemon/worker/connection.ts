@@ -41,6 +41,9 @@ export class Connection {
   readonly #limits: Limits;
   readonly #statements = new Map<string, Prepared>();
   readonly #changes: Database.Statement<unknown[], { changes: number; rowid: bigint }>;
+  readonly #begin: Database.Statement;
+  readonly #beginImmediate: Database.Statement;
+  readonly #commit: Database.Statement;
   readonly #savepoint: Database.Statement;
   readonly #release: Database.Statement;
   readonly #rollbackTo: Database.Statement;
@@ -57,6 +60,10 @@ export class Connection {
     this.#durability = durability;
     this.#changes = db.prepare('SELECT changes() AS changes, last_insert_rowid() AS rowid');
     this.#changes.safeIntegers(true);
+    // Kept prepared: a small batch takes hardly longer than it takes SQLite to read these.
+    this.#begin = db.prepare('BEGIN');
+    this.#beginImmediate = db.prepare('BEGIN IMMEDIATE');
+    this.#commit = db.prepare('COMMIT');
     this.#savepoint = db.prepare('SAVEPOINT batch');
     this.#release = db.prepare('RELEASE batch');
     this.#rollbackTo = db.prepare('ROLLBACK TO batch');
@@ -116,7 +123,7 @@ export class Connection {
       this.#db.pragma(`foreign_keys = ${foreignKeys ? 'ON' : 'OFF'}`);
       this.#foreignKeys = foreignKeys;
     }
-    this.#db.exec(writes ? 'BEGIN IMMEDIATE' : 'BEGIN');
+    (writes ? this.#beginImmediate : this.#begin).run();
   }
 
   /** What a statement outside of a transaction is synced with. */
@@ -128,7 +135,7 @@ export class Connection {
 
   commit(): void {
     if (!this.#foreignKeys) this.#checkForeignKeys();
-    this.#db.exec('COMMIT');
+    this.#commit.run();
   }
 
   /** What SQLite would have refused if it had looked. @throws SkylineError */

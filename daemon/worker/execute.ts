@@ -99,6 +99,17 @@ export function executeGroup(
   if (writes) file.makeWritable();
   let outcomes: Outcome[] = [];
   const until = performance.now() + GROUP_MS;
+  let current: CheckedBatch;
+  // One for all of them, not one for each: that would be garbage as large as the batch.
+  const piece = (before: Position): Position => {
+    const batch = current;
+    if (onBegin(outcomes.length) !== undefined) throw unheard();
+    const done = apply(file, batch, before, limits);
+    file.sessions.record(batch, done);
+    const { reply, position, tables } = done;
+    outcomes.push(batch.mayWrite ? { reply, rev: position.rev, tables } : { reply, rev: position.rev });
+    return position;
+  };
   const position = file.group(writes, durability, terms.position, (pieces) => {
     outcomes = [];
     for (const { batch, deadline } of work) {
@@ -109,15 +120,8 @@ export function executeGroup(
         continue;
       }
       try {
-        const index = outcomes.length;
-        pieces.run(batch.observes, (before) => {
-          if (onBegin(index) !== undefined) throw unheard();
-          const done = apply(file, batch, before, limits);
-          file.sessions.record(batch, done);
-          const { reply, position, tables } = done;
-          outcomes.push(batch.mayWrite ? { reply, rev: position.rev, tables } : { reply, rev: position.rev });
-          return position;
-        });
+        current = batch;
+        pieces.run(batch.observes, piece);
       } catch (error) {
         if (!(error instanceof SkylineError)) throw error;
         outcomes.push({ error, rev: pieces.position.rev });
@@ -301,7 +305,7 @@ export function replyTo(
   results: BatchResults,
   limits: Limits,
 ): ReplyText {
-  const list = results.json === null ? '' : `,"results":[${results.json.join(',')}]`;
+  const list = results.json === null ? '' : `,"results":[${results.json}]`;
   const body = `"rev":${position.rev},"epoch":${position.epoch},"rows_affected":${results.rowsAffected}${list}`;
   const tells = request.session_database === true && position.id !== null;
   const reply = okReply(request.id, tells ? `${body},"database":"${position.id}"` : body);

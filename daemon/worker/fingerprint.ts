@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { DecodedBatch } from '../../protocol/decode-exec-batch.js';
+import { BARE, type DecodedBatch, type DecodedStatement } from '../../protocol/decode-exec-batch.js';
 
 /** UTF-16 units from which on Node's own hash is faster than a loop. */
 const LONG_TEXT = 4096;
@@ -9,15 +9,18 @@ const LONG_TEXT = 4096;
  * id, what it acknowledges, how long it may take). It guards against a `seq` that was used twice by mistake; nobody is
  * kept out by it, so it need not be a cryptographic one, which would cost more than the batch.
  */
-export function fingerprint({ stmts, tx, durable, expect_rev, expect_epoch, results }: DecodedBatch): number {
-  const hash = new Hash();
-  hash.value(tx);
-  hash.value(durable);
-  hash.value(expect_rev);
-  hash.value(expect_epoch);
-  hash.value(results);
-  for (const { sql, params, param_sets, expect } of stmts) {
-    hash.value(sql);
+export function fingerprint(batch: DecodedBatch, beginning?: Beginning): number {
+  const { stmts, tx, durable, expect_rev, expect_epoch, results } = batch;
+  const plain =
+    tx === undefined &&
+    durable === undefined &&
+    expect_rev === undefined &&
+    expect_epoch === undefined &&
+    results === undefined;
+  const hash = plain && beginning !== undefined ? new Hash(beginning) : begin(batch);
+  for (let index = 0; index < stmts.length; index += 1) {
+    const { sql, params, param_sets, expect } = stmts[index] as DecodedStatement;
+    if (index > 0) hash.value(sql);
     hash.value(params);
     hash.value(param_sets);
     hash.value(expect?.rows_affected);
@@ -25,14 +28,51 @@ export function fingerprint({ stmts, tx, durable, expect_rev, expect_epoch, resu
   return hash.sum();
 }
 
+/** How far a fingerprint has come. */
+export interface Beginning {
+  readonly one: number;
+  readonly two: number;
+}
+
+/** A fingerprint behind the text of the first statement, of a batch that has nothing else: most have been seen before. */
+export function beginningOf(sql: string): Beginning {
+  return begin({ ...BARE, stmts: [{ sql, params: undefined, param_sets: undefined, expect: undefined }] });
+}
+
+function begin({ stmts, tx, durable, expect_rev, expect_epoch, results }: DecodedBatch): Hash {
+  const hash = new Hash(START);
+  hash.value(tx);
+  hash.value(durable);
+  hash.value(expect_rev);
+  hash.value(expect_epoch);
+  hash.value(results);
+  if (stmts[0] !== undefined) hash.value(stmts[0].sql);
+  return hash;
+}
+
+const START: Beginning = { one: 0xdeadbeef, two: 0x41c6ce57 };
+
 /** For the bits of a number. Written and read at once: it keeps nothing. */
 const double = new Float64Array(1);
 const words = new Uint32Array(double.buffer);
 
 /** cyrb53 (https://github.com/bryc/code/blob/master/jshash/experimental/cyrb53.js), fed piece by piece. */
-class Hash {
-  #one = 0xdeadbeef;
-  #two = 0x41c6ce57;
+class Hash implements Beginning {
+  #one: number;
+  #two: number;
+
+  constructor({ one, two }: Beginning) {
+    this.#one = one;
+    this.#two = two;
+  }
+
+  get one(): number {
+    return this.#one;
+  }
+
+  get two(): number {
+    return this.#two;
+  }
 
   /** Any JSON value; its kind goes before it, so that two values never run together. */
   value(value: unknown): void {

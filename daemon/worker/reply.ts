@@ -7,5 +7,7 @@ export function okReply(id: RequestId | undefined, fields: string): string {
 
 /** `,"id":…` for a message to the client, or nothing. */
 export function idField(id: RequestId | undefined): string {
-  return id === undefined ? '' : `,"id":${JSON.stringify(id)}`;
+  if (id === undefined) return '';
+  // Nearly all are numbers, which are written without asking for that.
+  return `,"id":${typeof id === 'number' ? id : JSON.stringify(id)}`;
 }

@@ -70,6 +70,11 @@ export class DatabaseService {
   /** The file is closed for good, and this service with it. */
   #closed = false;
   #lookTimer: NodeJS.Timeout | undefined;
+  /** Made once: this is asked for with every frame. */
+  readonly #begin = () => {
+    this.#woken = false;
+    void this.#pump();
+  };
 
   constructor(options: WorkerOptions, outlet: Outlet) {
     this.#options = options;
@@ -209,10 +214,7 @@ export class DatabaseService {
   #wake(): void {
     if (this.#running || this.#woken) return;
     this.#woken = true;
-    setImmediate(() => {
-      this.#woken = false;
-      void this.#pump();
-    });
+    setImmediate(this.#begin);
   }
 
   /** Works until nothing can run. Only one pump runs at a time: one database, one writer. */

@@ -171,6 +171,7 @@ describe('decodeText', () => {
   test('gives back any well-formed text, a byte order mark included', () => {
     fc.assert(fc.property(wellFormed, (text) => decodeText(Buffer.from(text)) === text));
     expect(decodeText(Buffer.from('\ufeff{}'))).toBe('\ufeff{}');
+    expect(decodeText(Buffer.from('"\ufffd"'))).toBe('"\ufffd"');
   });
 
   test.each([
