@@ -22,11 +22,13 @@ const PROGRAMS = {
 
 /**
  * Parts of Node, and packages, that packages load for what is never asked of them here, and that take as long to load as the packages:
- * TLS and UDP sockets, commands that are programs of their own; sending metrics somewhere, figures of the process itself.
+ * TLS and UDP sockets, commands that are programs of their own; sending metrics somewhere, figures of the process itself. node-ipc
+ * asks for the machine's name and network cards, for what is set before it is used.
  */
 const UNUSED = new Map([
   ['tls', /node_modules\/node-ipc\//],
   ['dgram', /node_modules\/node-ipc\//],
+  ['os', /node_modules\/node-ipc\//],
   ['node:child_process', /node_modules\/commander\//],
   ['https', /node_modules\/prom-client\//],
   ['zlib', /node_modules\/prom-client\//],
@@ -41,7 +43,10 @@ const withoutUnused = {
   },
   /** @param {string} id */
   load(id) {
-    return id.startsWith('\0unused:') ? 'module.exports = {};' : null;
+    if (!id.startsWith('\0unused:')) return null;
+    return id.endsWith(':os')
+      ? "module.exports = { hostname: () => '', networkInterfaces: () => ({}) };"
+      : 'module.exports = {};';
   },
 };
 

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { readFile } from 'node:fs/promises';
+import { promises as fs } from 'node:fs';
 import { messageOf } from '../protocol/errors.js';
 import { usageError } from './errors.js';
 import { splitSql } from './split-sql.js';
@@ -51,7 +51,8 @@ async function fromStandardInput(): Promise<FoundStatement[]> {
 
 async function read(file: string): Promise<Buffer> {
   try {
-    return await readFile(file);
+    // Loaded by Node when it is asked for: most commands read no file.
+    return await fs.readFile(file);
   } catch (error) {
     throw usageError(`--file ${file}: it cannot be read: ${messageOf(error)}.`);
   }

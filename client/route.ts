@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { decodeReply } from '../protocol/decode-reply.js';
 import { SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import { CANCEL_GRACE_MS, cancel, stopped } from './cancel.js';
 import { aborted, type Connection, connectionLost, noAnswer } from './connection.js';
 import { explain, Pending, type Seen, type Sender } from './pending.js';
+import { newSessionName } from './session-name.js';
 
 /** What a route needs of its client. */
 export interface RouteHooks {
@@ -58,7 +58,7 @@ export class Route implements Sender {
   /** Answers that came through the router, and since when they are counted. */
   #answers = 0;
   #answersSince = 0;
-  #session: string = randomUUID();
+  #session: string = newSessionName();
   /** Where the database stood by the latest answer. */
   #seen: Seen | null = null;
   #lastSeq = 0;
@@ -291,7 +291,7 @@ export class Route implements Sender {
         return this.#hooks.exactlyOnce;
       case 'SESSION_CONFLICT':
         // The file knows something else of this session. What was never in hand may begin a new one.
-        this.#session = randomUUID();
+        this.#session = newSessionName();
         this.#seen = null;
         return !pending.perhapsApplied;
       case 'WORKER_CRASHED':

@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeReply } from '../protocol/decode-reply.js';
 import { SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import type { BeginTxReply, CommitReply } from '../protocol/messages.js';
 import { aborted, type Connection, type Unnumbered } from './connection.js';
+import { newSessionName } from './session-name.js';
 
 /** What the transactions of one database need of their client. */
 export interface TransactionHooks {
@@ -38,7 +38,7 @@ export class TransactionWay {
   readonly hooks: TransactionHooks;
   #last: Promise<void> = Promise.resolve();
   /** Not that of the batches: those that wait for a transaction have lower numbers than its commit. */
-  readonly #session = randomUUID();
+  readonly #session = newSessionName();
   #seq = 0;
 
   constructor(db: string, hooks: TransactionHooks) {
