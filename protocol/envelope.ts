@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { decodeRequest } from './decode-request.js';
 import { ProtocolError } from './errors.js';
-import { endOfString } from './frame.js';
+import { endOfString, MAX_DEPTH } from './frame.js';
 import type { ExecBatchEnvelope, ExecEnvelope } from './messages.js';
 
 const QUOTE = 0x22;
@@ -37,7 +37,8 @@ type Found = { [Name in Wanted]: Span | undefined };
  *
  * Values in between are skipped by their quotes and brackets alone, so a frame that is not JSON may pass here: whoever parses
  * it whole finds that.
- * @returns null for any other request, and for a frame in which something is wrong: parse it whole to learn what
+ * @returns null for any other request, and for a frame in which something is wrong, or that nests deep: parse it whole to learn
+ *   what
  */
 export function readBatchEnvelope(payload: Buffer): ExecBatchEnvelope | ExecEnvelope | null {
   const found = isUtf8(payload) ? findMembers(payload) : null;
@@ -80,6 +81,7 @@ function findMembers(payload: Buffer): Found | null {
     if (payload[colon] !== COLON) return null;
     const start = skipSpace(payload, colon + 1);
     const end = endOfValue(payload, start);
+    if (end < 0) return null;
     if (key !== undefined) found[key] = { start, end };
     at = skipSpace(payload, end);
     if (payload[at] === CLOSE_BRACE) return skipSpace(payload, at + 1) === payload.length ? found : null;
@@ -129,7 +131,7 @@ function skipSpace(payload: Buffer, start: number): number {
   return at;
 }
 
-/** Where the value that begins here ends: behind its last byte. */
+/** Where the value that begins here ends: behind its last byte. Negative when it nests too deep. */
 function endOfValue(payload: Buffer, start: number): number {
   const first = payload[start];
   if (first === QUOTE) return endOfString(payload, start) + 1;
@@ -142,7 +144,7 @@ function endOfValue(payload: Buffer, start: number): number {
   return at;
 }
 
-/** Behind the bracket that closes the one here. Which kind closes which is for the parser to check. */
+/** Behind the bracket that closes the one here; negative as above. Which kind closes which is for the parser to check. */
 function endOfNested(payload: Buffer, start: number): number {
   const { length } = payload;
   let depth = 0;
@@ -151,8 +153,11 @@ function endOfNested(payload: Buffer, start: number): number {
     // Digits, commas and colons are most of what stands outside of strings.
     if (byte > QUOTE && byte < OPEN_BRACKET) continue;
     if (byte === QUOTE) at = endOfString(payload, at);
-    else if (byte === OPEN_BRACKET || byte === OPEN_BRACE) depth += 1;
-    else if (byte === CLOSE_BRACKET || byte === CLOSE_BRACE) {
+    else if (byte === OPEN_BRACKET || byte === OPEN_BRACE) {
+      depth += 1;
+      // The frame's own brace is the first level.
+      if (depth >= MAX_DEPTH) return -1;
+    } else if (byte === CLOSE_BRACKET || byte === CLOSE_BRACE) {
       depth -= 1;
       if (depth === 0) return at + 1;
     }

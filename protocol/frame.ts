@@ -140,7 +140,7 @@ export function frameTooLarge(length: number, maxFrame: number): ProtocolError {
 export type JsonObject = { readonly [key: string]: unknown };
 
 /** Levels of nesting in a frame that is large enough to hurt. The protocol itself needs six. */
-const MAX_DEPTH = 64;
+export const MAX_DEPTH = 64;
 /** Below this a frame cannot nest deep enough to cost anything. */
 const DEPTH_CHECK_BYTES = 64 * 1024;
 
@@ -196,11 +196,19 @@ const REPLACEMENT = '\ufffd';
  * @throws ProtocolError `PROTOCOL_ERROR` when it is not UTF-8, or nested so deep that parsing it would hurt others
  */
 export function decodeText(payload: Buffer): string {
+  refuseDeepNesting(payload);
+  return decodeShallow(payload);
+}
+
+/**
+ * The same for a frame that is known to nest no deeper, as all that `readBatchEnvelope` has looked through are.
+ * @throws ProtocolError `PROTOCOL_ERROR` when it is not UTF-8
+ */
+export function decodeShallow(payload: Buffer): string {
   const text = payload.toString('utf8');
   // To look for it in the text is nothing: hardly any text has it.
   if (text.includes(REPLACEMENT) && !isUtf8(payload))
     throw new ProtocolError('PROTOCOL_ERROR', 'A frame arrived that is not UTF-8.');
-  refuseDeepNesting(payload);
   return text;
 }
 

@@ -2,13 +2,14 @@ import { BARE, type DecodedBatch, type DecodedStatement } from '../../protocol/d
 import { SkylineError } from '../../protocol/errors.js';
 import type { CommitRequest, Limits } from '../../protocol/messages.js';
 import type { FrameText } from '../../protocol/values.js';
-import { type Connection, outcomeToJson, type ResultBudget, type StatementOutcome } from './connection.js';
+import type { Connection } from './connection.js';
 import { type Beginning, beginningOf, fingerprint } from './fingerprint.js';
 import { inspectStatement, READS, type StatementFacts } from './guard.js';
 import { bindParameters, type ParameterPlan, parameterPlan } from './parameters.js';
 import { isSavepoint } from './savepoint.js';
 import { givenUp } from './session-answers.js';
 import { fromSqlite } from './sqlite-errors.js';
+import { nothingDone, outcomeToJson, type ResultBudget, type StatementOutcome } from './statement-outcome.js';
 
 /** A statement that has passed the guard. */
 export interface CheckedStatement {
@@ -221,16 +222,11 @@ export function runStatement(
   const wasInTransaction = connection.inTransaction;
   try {
     const keep = results.json !== null;
-    const outcome =
-      statement.param_sets === undefined
-        ? connection.run(
-            statement.sql,
-            facts,
-            bindParameters(plan, statement.params, batch.frame),
-            results.budget,
-            keep,
-          )
-        : runSets(connection, checked, batch.frame, results, keep, path);
+    const outcome = nothingDone();
+    if (statement.param_sets === undefined) {
+      const bindings = bindParameters(plan, statement.params, batch.frame);
+      connection.run(statement.sql, facts, bindings, results.budget, keep, outcome);
+    } else runSets(connection, checked, batch.frame, results, keep, path, outcome);
     if (wasInTransaction && !connection.inTransaction) {
       throw new SkylineError('STATEMENT_NOT_ALLOWED', 'The statement ended the transaction.');
     }
@@ -260,23 +256,17 @@ function runSets(
   results: BatchResults,
   keep: boolean,
   path: string,
-): StatementOutcome {
-  const total: StatementOutcome = { rowsAffected: 0, lastInsertRowid: null, columns: null, rows: [] };
+  outcome: StatementOutcome,
+): void {
   const sets = statement.param_sets ?? [];
   for (let set = 0; set < sets.length; set += 1) {
-    let outcome: StatementOutcome;
     try {
       const bindings = bindParameters(plan, sets[set], frame);
-      outcome = connection.run(statement.sql, facts, bindings, results.budget, keep);
+      connection.run(statement.sql, facts, bindings, results.budget, keep, outcome);
     } catch (error) {
       throw atSet(fromSqlite(error, path), set);
     }
-    total.rowsAffected += outcome.rowsAffected;
-    total.lastInsertRowid = outcome.lastInsertRowid ?? total.lastInsertRowid;
-    total.columns = outcome.columns;
-    for (const row of outcome.rows) total.rows.push(row);
   }
-  return total;
 }
 
 /** The same error, saying which of a statement's many sets it is about. */

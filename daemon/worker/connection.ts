@@ -1,9 +1,10 @@
 import Database from 'better-sqlite3';
 import { SkylineError } from '../../protocol/errors.js';
 import type { Limits } from '../../protocol/messages.js';
-import { cellToJson, integerToJson, type SqlBind } from '../../protocol/values.js';
+import type { SqlBind } from '../../protocol/values.js';
 import type { StatementFacts } from './guard.js';
 import { insertTarget } from './insert-target.js';
+import { type ResultBudget, resultTooLarge, rowToJson, type StatementOutcome } from './statement-outcome.js';
 import type { Tables, WrittenTables } from './written-tables.js';
 
 /** Statements kept prepared. Long ones are not kept: they are hardly ever the same twice. */
@@ -15,21 +16,6 @@ interface Prepared {
   /** False for tables without rowid and for views, where SQLite keeps an older last_insert_rowid. */
   readonly setsRowid: boolean;
   readonly upserts: boolean;
-}
-
-/** What one statement did, with its rows as JSON text. */
-export interface StatementOutcome {
-  rowsAffected: number;
-  lastInsertRowid: bigint | null;
-  /** Column names, for whatever returns rows. */
-  columns: readonly string[] | null;
-  /** Each row as the text of a JSON array. */
-  rows: string[];
-}
-
-/** A count of result bytes that runs over the whole batch. */
-export interface ResultBudget {
-  left: number;
 }
 
 /**
@@ -200,6 +186,7 @@ export class Connection {
    * Runs one statement to its end.
    * @param bindings for Statement.run, from parameters.ts
    * @param keepRows false steps through the rows and keeps none, so that none can be too many
+   * @param outcome to which this adds what the statement has done: of one that runs many times all share it
    * @throws SqliteError, SkylineError `RESULT_TOO_LARGE`
    */
   run(
@@ -208,10 +195,12 @@ export class Connection {
     bindings: readonly unknown[],
     budget: ResultBudget,
     keepRows: boolean,
-  ): StatementOutcome {
+    outcome: StatementOutcome,
+  ): void {
     const { stmt, setsRowid, upserts } = this.#prepare(sql, facts);
-    const outcome: StatementOutcome = { rowsAffected: 0, lastInsertRowid: null, columns: null, rows: [] };
     const before = upserts ? this.#changes.get()?.rowid : undefined;
+    let rows = 0;
+    let rowid: bigint | undefined;
     this.written?.note(sql, facts, bindings);
     if (stmt.reader) {
       for (const row of stmt.iterate(...bindings) as IterableIterator<SqlBind[]>) {
@@ -225,20 +214,19 @@ export class Connection {
       outcome.columns = stmt.columns().map((column) => column.name);
       if (facts.changesRows) {
         const state = this.#changes.get();
-        outcome.rowsAffected = Number(state?.changes ?? 0);
-        if (facts.inserts) outcome.lastInsertRowid = state?.rowid ?? null;
+        rows = Number(state?.changes ?? 0);
+        if (facts.inserts) rowid = state?.rowid;
       }
     } else {
       const info = stmt.run(...bindings);
       // changes() keeps an older statement's count after DDL.
-      if (facts.changesRows) outcome.rowsAffected = info.changes;
-      if (facts.inserts) outcome.lastInsertRowid = info.lastInsertRowid as bigint;
+      if (facts.changesRows) rows = info.changes;
+      if (facts.inserts) rowid = info.lastInsertRowid as bigint;
     }
-    if (outcome.rowsAffected === 0 || !setsRowid || outcome.lastInsertRowid === before)
-      outcome.lastInsertRowid = null;
+    outcome.rowsAffected += rows;
+    if (rows > 0 && setsRowid && rowid !== undefined && rowid !== before) outcome.lastInsertRowid = rowid;
     if (facts.changesSchema) this.#statements.clear();
     this.written?.noted(facts);
-    return outcome;
   }
 
   /** Closes the file. As the last connection SQLite brings the WAL into it and removes `-wal` and `-shm`. */
@@ -275,31 +263,4 @@ export class Connection {
       .get(table);
     return row === undefined || (row.type !== 'view' && row.wr === 0);
   }
-}
-
-function rowToJson(row: readonly SqlBind[]): string {
-  let json = '[';
-  for (let at = 0; at < row.length; at += 1) {
-    if (at > 0) json += ',';
-    json += cellToJson(row[at] ?? null);
-  }
-  return `${json}]`;
-}
-
-/** The text of one statement's result object. */
-export function outcomeToJson(outcome: StatementOutcome): string {
-  let json = `{"rows_affected":${outcome.rowsAffected}`;
-  if (outcome.lastInsertRowid !== null)
-    json += `,"last_insert_rowid":${integerToJson(outcome.lastInsertRowid)}`;
-  if (outcome.columns !== null)
-    json += `,"columns":${JSON.stringify(outcome.columns)},"rows":[${outcome.rows.join(',')}]`;
-  return `${json}}`;
-}
-
-function resultTooLarge(limit: number): SkylineError {
-  return new SkylineError(
-    'RESULT_TOO_LARGE',
-    `The rows of this batch have more than ${limit} bytes (max_result_bytes). Ask for fewer rows (LIMIT), or read the file directly: readers have no limit.`,
-    { details: { limit: 'max_result_bytes', limit_value: limit } },
-  );
 }

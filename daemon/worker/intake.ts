@@ -1,7 +1,7 @@
 import { decodeExecBatch } from '../../protocol/decode-exec-batch.js';
 import { usableId } from '../../protocol/decode-request.js';
 import { ProtocolError, SkylineError } from '../../protocol/errors.js';
-import { decodeText, type JsonObject, parseObject } from '../../protocol/frame.js';
+import { decodeShallow, type JsonObject, parseObject } from '../../protocol/frame.js';
 import type { ErrorReply, Limits, RequestId } from '../../protocol/messages.js';
 import { FrameText } from '../../protocol/values.js';
 import { type CheckedBatch, Guard } from './batch.js';
@@ -17,7 +17,7 @@ export interface BatchJob {
   readonly tag: number;
   /** It shares a transaction with none. */
   readonly alone: boolean;
-  /** The frame's bytes, or what they say if somebody has looked already. */
+  /** The frame's bytes, of which no more than the envelope was read, or all that they say. */
   readonly frame: Buffer | ParsedFrame;
   readonly bytes: number;
   /** On the machine's monotonic clock; 0 for none. */
@@ -191,7 +191,7 @@ export class Intake {
     let id: RequestId | undefined;
     try {
       if (this.#broken.has(job.lane)) throw behindBroken();
-      const frame = job.frame instanceof ParsedFrame ? job.frame : new ParsedFrame(decodeText(job.frame));
+      const frame = job.frame instanceof ParsedFrame ? job.frame : new ParsedFrame(decodeShallow(job.frame));
       id = usableId(frame.object);
       const batch = this.#guard.check(decodeExecBatch(frame.object, this.#limits), frame);
       if (batch.mayWrite && this.#onlyWriter !== undefined && job.lane !== this.#onlyWriter) throw notYours();

@@ -1,6 +1,5 @@
 import { Socket } from 'node:net';
 import { basename } from 'node:path';
-import Database from 'better-sqlite3';
 import { FrameDecoder } from '../../protocol/frame.js';
 import { GatheredWrites } from '../../protocol/transport/gathered-writes.js';
 import {
@@ -13,6 +12,7 @@ import {
   type Outlet,
 } from './link.js';
 import { DatabaseService } from './service.js';
+import { warmUp } from './warm-up.js';
 
 /** A worker process: serves the database that its router names, then perhaps another, and leaves with its router. */
 const LINK_FD = 3;
@@ -85,7 +85,7 @@ process.on('SIGHUP', () => undefined);
 
 outlet.notice({ event: 'ready' });
 
-// SQLite itself is loaded with the first connection: a spare has the time for it now.
+// A spare has the time for it now.
 setImmediate(() => {
-  if (service === null) new Database(':memory:').close();
+  if (service === null) warmUp();
 });

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { readBatchEnvelope } from '../../../protocol/envelope.js';
 import { ProtocolError } from '../../../protocol/errors.js';
 import { decodeText, parseObject } from '../../../protocol/frame.js';
 
@@ -31,4 +32,24 @@ test('many rows side by side are not deep', () => {
 
 test('a string without an end is left to the parser', () => {
   expect(() => parseObject(decodeText(Buffer.from(`{"a":"${PADDING}\\"`)))).toThrow(/not JSON/);
+});
+
+// What it has passed is parsed without another look.
+test.each([
+  ['[', ']'],
+  ['{"a":', '}'],
+])('an envelope is read of what nests no deeper than a frame may, and of nothing else: %s', (open, close) => {
+  for (let levels = 1; levels <= 70; levels += 1) {
+    const deep = `${open.repeat(levels)}${open === '[' ? '' : '1'}${close.repeat(levels)}`;
+    for (const members of [`"stmts":${deep},"x":"${PADDING}"`, `"x":"${PADDING}","y":[1,${deep}]`]) {
+      const payload = Buffer.from(`{"type":"ExecBatch",${members}}`);
+      let refused = false;
+      try {
+        decodeText(payload);
+      } catch {
+        refused = true;
+      }
+      expect([levels, readBatchEnvelope(payload) === null]).toEqual([levels, refused]);
+    }
+  }
 });

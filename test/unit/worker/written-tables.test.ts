@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Connection } from '../../../daemon/worker/connection.js';
 import { inspectStatement } from '../../../daemon/worker/guard.js';
+import { nothingDone } from '../../../daemon/worker/statement-outcome.js';
 import { type Tables, WrittenTables } from '../../../daemon/worker/written-tables.js';
 import { LIMITS } from '../protocol/samples.js';
 
@@ -38,7 +39,7 @@ function batch(...stmts: readonly (string | readonly [sql: string, ...bindings: 
   try {
     connection.beginBatch(list.map(([sql]) => ({ sql })));
     for (const [sql, ...bindings] of list)
-      connection.run(sql, inspectStatement(sql), bindings, { left: 100_000 }, true);
+      connection.run(sql, inspectStatement(sql), bindings, { left: 100_000 }, true, nothingDone());
     const tables = connection.takeWritten();
     connection.commit();
     return tables;
