@@ -105,7 +105,9 @@ export class RoutedDatabase implements PoolMember {
       },
       known: () => this.known,
       answered: (rev) => {
-        if (this.known !== null) this.known = { ...this.known, rev };
+        if (this.known === null) return;
+        const { id, epoch } = this.known;
+        this.known = { id, epoch, rev };
       },
       stopWorker: (why) => this.workers.stop(why),
       lastWords: () => this.workers.lastWords,

@@ -249,7 +249,7 @@ export class Router {
     batch: Pick<Job, 'payload' | 'deadline' | 'session'>,
   ): Promise<void> | null {
     if (isPassedOn(request)) {
-      const progress = this.#passOn(connection, slot, database, { ...batch, kind: PASSED_ON[request.type] });
+      const progress = this.#passOn(connection, slot, database, PASSED_ON[request.type], batch);
       slot.work = isCancellable(request) ? progress : null;
       return null;
     }
@@ -276,12 +276,16 @@ export class Router {
     connection: ClientConnection,
     slot: Slot,
     database: RoutedDatabase,
-    batch: Pick<Job, 'kind' | 'payload' | 'deadline' | 'session'>,
+    kind: Job['kind'],
+    { payload, deadline, session }: Pick<Job, 'payload' | 'deadline' | 'session'>,
   ): Progress {
     const { lane } = connection;
     return database.submit({
+      kind,
       lane,
-      ...batch,
+      payload,
+      deadline,
+      session,
       isWanted: () => this.clients.has(connection),
       reply: (reply, worker) => {
         const counted = reply.length >= COUNTED_REPLY ? () => worker.drained(lane, reply.length) : undefined;

@@ -72,7 +72,9 @@ describe.each(requestTypes)('a request of type %s', (type) => {
 
   test('may leave out its id and every optional field', () => {
     const least = Object.fromEntries(required.map((name) => [name, fields[name]]));
-    expect(Object.keys(decodeRequest(arrived({ type, ...least })))).toEqual(['type', ...required]);
+    expect(new Set(Object.keys(decodeRequest(arrived({ type, ...least }))))).toEqual(
+      new Set(['type', ...required]),
+    );
   });
 
   test('is refused without a required field, which the message names', () => {
