@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { decodeIncoming } from '../protocol/decode-incoming.js';
 import { decodeReply } from '../protocol/decode-reply.js';
+import { digits } from '../protocol/digits.js';
 import { messageOf, SkylineError } from '../protocol/errors.js';
 import {
   decodeText,
@@ -156,7 +157,7 @@ export class Connection {
       waiter.reject(notSent(this.#closedBy));
       return id;
     }
-    const text = `${message},"id":${id}}`;
+    const text = `${message},"id":${digits(id)}}`;
     // A UTF-16 unit is at most three bytes: most requests need no count.
     if (text.length * 3 > this.#maxFrame && Buffer.byteLength(text) > this.#maxFrame) {
       waiter.reject(frameTooLarge(Buffer.byteLength(text), this.#maxFrame));

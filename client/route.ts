@@ -1,4 +1,5 @@
 import { decodeReply } from '../protocol/decode-reply.js';
+import { digits } from '../protocol/digits.js';
 import { SkylineError } from '../protocol/errors.js';
 import type { JsonObject } from '../protocol/frame.js';
 import { CANCEL_GRACE_MS, cancel, stopped } from './cancel.js';
@@ -224,7 +225,7 @@ export class Route implements Sender {
     const { seq, perhapsApplied, seen } = pending;
     // A new session would not know what was applied in the one before.
     if (!perhapsApplied) pending.session = this.#session;
-    const numbers = `"session":"${pending.session}","seq":${seq},"acked":${this.#acked},`;
+    const numbers = `"session":"${pending.session}","seq":${digits(seq)},"acked":${digits(this.#acked)},`;
     const asks = typeof this.#seen?.database === 'string' ? '' : '"session_database":true,';
     if (!perhapsApplied) return numbers + asks;
     // Its time is over, or it kills workers: what became of it is all that is asked.

@@ -26,8 +26,8 @@ const WORKER_MAIN = fileURLToPath(new URL('../bin/worker.cjs', import.meta.url))
 
 /**
  * V8's young generation grows to 16 MB three times over under any load, and stays there. With 2 MB, and collected by the thread
- * that made the garbage, a worker at full load has 23 MB of its own; with 4 MB 40. With 1 MB what a large group has in hand does
- * not fit: it is moved to the old generation, which takes half as much time again, and up to 31 MB.
+ * that made the garbage, a worker at full load has 21 to 22 MB of its own; with 4 MB 26 to 29. With 1 MB what a large group has in
+ * hand does not fit and is moved to the old generation, which takes half as much time again and saves nothing (21 to 24 MB).
  */
 const MEMORY = ['--max-semi-space-size=2', '--single-threaded-gc'];
 /** glibc gives each thread a heap of its own otherwise. Others ignore it (https://man7.org/linux/man-pages/man3/mallopt.3.html). */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { DecodedBatch } from '../../protocol/decode-exec-batch.js';
+import { digits } from '../../protocol/digits.js';
 import { SkylineError } from '../../protocol/errors.js';
 import type { Limits } from '../../protocol/messages.js';
 import { atStatement, type BatchResults, type CheckedBatch, newResults, runStatement } from './batch.js';
@@ -306,7 +307,8 @@ export function replyTo(
   limits: Limits,
 ): ReplyText {
   const list = results.json === null ? '' : `,"results":[${results.json}]`;
-  const body = `"rev":${position.rev},"epoch":${position.epoch},"rows_affected":${results.rowsAffected}${list}`;
+  const { rev, epoch } = position;
+  const body = `"rev":${digits(rev)},"epoch":${epoch},"rows_affected":${digits(results.rowsAffected)}${list}`;
   const tells = request.session_database === true && position.id !== null;
   const reply = okReply(request.id, tells ? `${body},"database":"${position.id}"` : body);
   // A UTF-16 unit is at most three bytes: most replies need no count.

@@ -1,3 +1,4 @@
+import { digits } from '../../protocol/digits.js';
 import type { RequestId } from '../../protocol/messages.js';
 
 /** The text of a successful reply: its id, then the fields that do not depend on who asked. */
@@ -8,6 +9,5 @@ export function okReply(id: RequestId | undefined, fields: string): string {
 /** `,"id":…` for a message to the client, or nothing. */
 export function idField(id: RequestId | undefined): string {
   if (id === undefined) return '';
-  // Nearly all are numbers, which are written without asking for that.
-  return `,"id":${typeof id === 'number' ? id : JSON.stringify(id)}`;
+  return `,"id":${typeof id === 'number' ? digits(id) : JSON.stringify(id)}`;
 }

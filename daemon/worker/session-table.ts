@@ -1,4 +1,5 @@
 import type Database from 'better-sqlite3';
+import { digits } from '../../protocol/digits.js';
 
 /**
  * The daemon's own table of sessions in each database: one row per client session, with the outcomes that its client may
@@ -37,7 +38,7 @@ export function newSession(): Session {
 }
 
 export function toLine(seq: number, body: number, kind: RecordKind, text: string): string {
-  return `${seq} ${body} ${kind} ${text}`;
+  return `${digits(seq)} ${digits(body)} ${kind} ${text}`;
 }
 
 /** The inverse of {@link toLine}. */

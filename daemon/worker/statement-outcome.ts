@@ -1,3 +1,4 @@
+import { digits } from '../../protocol/digits.js';
 import { SkylineError } from '../../protocol/errors.js';
 import { cellToJson, integerToJson, type SqlBind } from '../../protocol/values.js';
 
@@ -33,7 +34,7 @@ export function rowToJson(row: readonly SqlBind[]): string {
 
 /** The text of one statement's result object. */
 export function outcomeToJson(outcome: StatementOutcome): string {
-  let json = `{"rows_affected":${outcome.rowsAffected}`;
+  let json = `{"rows_affected":${digits(outcome.rowsAffected)}`;
   if (outcome.lastInsertRowid !== null)
     json += `,"last_insert_rowid":${integerToJson(outcome.lastInsertRowid)}`;
   if (outcome.columns !== null)
