@@ -13,6 +13,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
+          setupFiles: ['test/support/kill.ts'],
           maxWorkers,
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -22,6 +23,7 @@ export default defineConfig({
         test: {
           name: 'fault',
           include: ['test/fault/**/*.test.ts'],
+          setupFiles: ['test/support/kill.ts'],
           maxWorkers,
           testTimeout: 120_000,
           hookTimeout: 60_000,
