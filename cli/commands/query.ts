@@ -1,4 +1,6 @@
 import { resolve } from 'node:path';
+import type { SqlParams } from '../../client/batch.js';
+import type { Reader } from '../../client/reader.js';
 import { isBareName } from '../../protocol/database-name.js';
 import { userDataFolder } from '../../protocol/endpoint.js';
 import { SkylineError } from '../../protocol/errors.js';
@@ -54,7 +56,7 @@ async function query(sql: readonly string[], options: QueryOptions): Promise<Rep
     isBareName(options.db) ? await fileOf(options) : resolve(options.db),
     options.timeout === undefined ? {} : { busyTimeoutMs: options.timeout },
   );
-  const set = reader.rows(only.sql, params);
+  const set = rowsOf(reader, only.sql, params);
   return {
     *json() {
       yield '{"status":"ok",';
@@ -63,6 +65,18 @@ async function query(sql: readonly string[], options: QueryOptions): Promise<Rep
     },
     human: ({ out }) => writeRows(out, set),
   };
+}
+
+/** The reader's own advice is for programs. */
+function rowsOf(reader: Reader, sql: string, params: SqlParams | undefined): ReturnType<Reader['rows']> {
+  try {
+    return reader.rows(sql, params);
+  } catch (error) {
+    if (!(error instanceof SkylineError) || error.code !== 'STATEMENT_NOT_ALLOWED') throw error;
+    throw new SkylineError(error.code, 'query only reads. Run what writes with skylinedb-cli exec.', {
+      cause: error,
+    });
+  }
 }
 
 /** A daemon that runs knows where its databases are; without one, it is the catalog that one would have. */

@@ -48,6 +48,8 @@ describe('query', () => {
       [['--db', 'text.db', 'SELECT * FROM sqlite_master'], 'NOT_A_DATABASE'],
     ] as const)
       expect(await runJson(ground, ['query', ...args])).toMatchObject({ exit: 1, status: 'error', code });
+    const { stderr } = await ground.cli(['query', '--db', 'x.db', 'DELETE FROM t']);
+    expect(stderr).toContain('skylinedb-cli exec');
     expect(existsSync(ground.file('none.db'))).toBe(false);
     expect(await ground.sqlite3(ground.file('x.db'), 'SELECT count(*) FROM t')).toBe('0');
   });
