@@ -107,7 +107,7 @@ const MAX_KEPT = 256;
 const MAX_KEPT_SQL = 4096;
 const kept = new Map<string, string>();
 
-/** Applications run the same statements over and over: to look one up takes a fifth of writing it as JSON. */
+/** Applications run the same statements over and over: one that is known is not written as JSON again. */
 function sqlText(sql: string): string {
   const known = kept.get(sql);
   if (known !== undefined) return known;

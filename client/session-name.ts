@@ -3,8 +3,8 @@ let made = 0;
 
 /**
  * A session's name, which nobody else has. Nobody is kept out by it, so it need not be unguessable: the process, the time and 52
- * random bits make it one of its kind. Node's own `randomUUID` would do, but loading what it needs takes a command line as long as
- * its batch does.
+ * random bits make it one of its kind. Node's own `randomUUID` would do, too, but a command line would spend milliseconds on loading
+ * `node:crypto` for it.
  */
 export function newSessionName(): string {
   made += 1;

@@ -46,7 +46,7 @@ export class Connection {
     this.#durability = durability;
     this.#changes = db.prepare('SELECT changes() AS changes, last_insert_rowid() AS rowid');
     this.#changes.safeIntegers(true);
-    // Kept prepared: a small batch takes hardly longer than it takes SQLite to read these.
+    // Kept prepared: every transaction needs them.
     this.#begin = db.prepare('BEGIN');
     this.#beginImmediate = db.prepare('BEGIN IMMEDIATE');
     this.#commit = db.prepare('COMMIT');

@@ -1,6 +1,6 @@
 import { flushWrites } from '../../protocol/transport/gathered-writes.js';
 import type { Answers } from './answers.js';
-import type { Outcome } from './execute.js';
+import { isGroupable, type Outcome } from './execute.js';
 import type { Executor } from './executor.js';
 import type { InHand } from './in-hand.js';
 import type { Executable, Group, Intake } from './intake.js';
@@ -40,7 +40,7 @@ export class GroupCommit {
     let together = true;
     while (done < work.length) {
       const rest = done === 0 ? work : work.slice(done);
-      const shared = together && rest.length > 1 ? this.#executeTogether(rest) : null;
+      const shared = together ? this.#executeTogether(rest) : null;
       // What has broken the group once would break it again: the others follow one by one.
       if (shared === null) together = false;
       const outcomes = shared ?? (await this.#executeFirst(rest));
@@ -69,9 +69,14 @@ export class GroupCommit {
     return true;
   }
 
-  /** @returns the outcomes of the first ones, at least one; null when each must be done by itself */
+  /**
+   * One by itself is a group, too, if it could share one: it is done in the same way, and waits for no promises.
+   * @returns the outcomes of the first ones, at least one; null when each must be done by itself
+   */
   #executeTogether(work: readonly Executable[]): Outcome[] | null {
     const { executor, inHand } = this.#parts;
+    const [first] = work;
+    if (work.length === 1 && first !== undefined && !isGroupable(first.batch)) return null;
     return executor.executeTogether(work, (index) => inHand.running(work[index]?.job));
   }
 
